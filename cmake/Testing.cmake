@@ -1,0 +1,15 @@
+# longspan_test(NAME SOURCES … USES … [LABELS …] [TIMEOUT seconds]): one GoogleTest program; each of its tests is a test
+# of ctest. Golden cases and the plan checker are found through LONGSPAN_CASES and LONGSPAN_PLAN_CHECKER.
+include(GoogleTest)
+function(longspan_test name)
+  cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;USES;LABELS" ${ARGN})
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE longspan_settings ${T_USES} GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE LONGSPAN_CASES="${LONGSPAN_CASES}"
+    LONGSPAN_PLAN_CHECKER="${LONGSPAN_PLAN_CHECKER}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}")
+endfunction()

@@ -1,0 +1,15 @@
+// Exec: where and with what an operator runs, passed explicitly. There are no globals.
+#pragma once
+
+#include "kernels/core/arena.h"
+#include "kernels/core/tensor.h"
+
+namespace longspan {
+
+struct Exec {
+  Device device = Device::kCpu;
+  int num_threads = 1;         // OpenMP threads an operator of this rank may use
+  Arena* workspace = nullptr;  // scratch; operators open a Scope in it and leave it as they found it
+};
+
+}  // namespace longspan

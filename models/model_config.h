@@ -1,0 +1,55 @@
+// What a model is: the plain values that an experiment's `model` section resolves to.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace longspan {
+
+enum class RopeScalingKind : std::uint8_t { kNone, kLinear, kNtk, kYarn, kLlama3 };
+
+// Ways to stretch rotary positions beyond the length a model was trained at. Fields a kind does not use are ignored.
+struct RopeScaling {
+  RopeScalingKind kind = RopeScalingKind::kNone;
+  double factor = 1;
+  std::int64_t original_length = 8192;      // NTK, YaRN, Llama-3
+  double low_freq_factor = 1;               // Llama-3
+  double high_freq_factor = 4;              // Llama-3
+  double beta_fast = 32, beta_slow = 1;     // YaRN
+  std::optional<double> attention_factor;   // YaRN: 0.1 ln(factor) + 1 unless given
+};
+
+// One map of model.pattern: the attention of one layer.
+struct AttentionKind {
+  std::string kind = "softmax";
+  bool causal = true;
+  std::int64_t window = 0;
+  std::optional<float> scale;
+  bool sink = false;
+  bool operator==(const AttentionKind&) const = default;
+};
+
+// Keep the activations (kNone), or keep a layer's input and its attention's output and recompute the rest (kSelective).
+enum class Recompute : std::uint8_t { kNone, kSelective };
+
+struct ModelConfig {
+  std::int64_t layers = 2, hidden = 64, heads = 4, kv_heads = 4, head_dim = 16, ffn = 128, vocab = 259;
+  double norm_eps = 1e-5;
+  double init_std = 0.02;
+  bool tie_embeddings = true, qk_norm = false, qkv_bias = false;
+  double rope_theta = 10000;
+  RopeScaling rope_scaling;
+  std::vector<AttentionKind> pattern{AttentionKind{}};  // layer l uses pattern[l % size]
+  Recompute recompute = Recompute::kNone;
+
+  const AttentionKind& attention_of(std::int64_t layer) const {
+    return pattern[static_cast<std::size_t>(layer) % pattern.size()];
+  }
+};
+
+// Throws Error(kUsage) naming the key and the constraint (heads a multiple of kv_heads, even head_dim, …).
+void check_model_config(const ModelConfig& config);
+
+}  // namespace longspan

@@ -1,0 +1,101 @@
+// Communicator: a group of ranks that exchange bytes. Back-ends: local (threads of one process) and mpi.
+//
+// One order: every rank of a communicator calls its collectives in the same order; between two ranks the n-th send
+// meets the n-th receive. Every wait has a deadline; when it passes, or a peer aborts, the wait throws
+// Error(kAborted) that names what was waited for. Nothing hangs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/core/tensor.h"
+
+namespace longspan {
+
+struct Send {
+  int peer;
+  const void* data;
+  std::int64_t num_bytes;
+};
+struct Receive {
+  int peer;
+  void* data;
+  std::int64_t num_bytes;
+};
+
+// Transfers under way. The buffers belong to the transfer until wait() returns or test() is true.
+class PendingTransfers {
+ public:
+  virtual ~PendingTransfers() = default;
+  // Makes progress without blocking; true once all transfers of the group are done. Throws like wait().
+  virtual bool test() = 0;
+  virtual void wait() = 0;
+};
+
+enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string_view backend() const = 0;  // "local", "mpi"
+
+  // Posts all sends and receives at once and returns; no order among them can deadlock. `what` names the group in
+  // errors ("kv of step 3"). A rank may send to itself.
+  virtual std::unique_ptr<PendingTransfers> start(std::span<const Send> sends, std::span<const Receive> receives,
+                                                  std::string_view what) = 0;
+
+  // Blocking collectives, in place where one tensor is given. Sums run in rank order 0 … P-1 on every rank, so all
+  // ranks get the same bits. Tensors are contiguous; dtypes fp32, int32, int64 (all_reduce, reduce_scatter) or any.
+  virtual void all_reduce(const Tensor& tensor, ReduceOp op) = 0;
+  virtual void all_reduce(std::span<double> values, ReduceOp op) = 0;
+  // out = the ranks' inputs one after another; counts in elements, one a rank (may differ, may be 0).
+  virtual void all_gather_v(const Tensor& in, const Tensor& out, std::span<const std::int64_t> counts) = 0;
+  // out (counts[rank] elements) = this rank's part of the sum over ranks of in (sum of counts elements).
+  virtual void reduce_scatter_v(const Tensor& in, const Tensor& out, std::span<const std::int64_t> counts) = 0;
+  // Element counts sent to and received from each rank; parts lie one after another in rank order.
+  virtual void all_to_all_v(const Tensor& in, std::span<const std::int64_t> send_counts, const Tensor& out,
+                            std::span<const std::int64_t> receive_counts) = 0;
+  virtual void broadcast(const Tensor& tensor, int root) = 0;
+  virtual void barrier() = 0;
+
+  // A communicator of the ranks that give the same colour, ordered by (key, rank). Collective.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+
+  // Makes every wait of every rank of the world fail with this reason. Callable from any thread, more than once.
+  virtual void abort(const std::string& reason) noexcept = 0;
+
+  // Point-to-point bytes this rank has sent through start() to other ranks since it was made.
+  virtual std::int64_t bytes_sent() const = 0;
+};
+
+// Convenience on top of the above.
+void broadcast_string(Communicator& comm, std::string& text, int root);
+std::vector<std::string> gather_strings(Communicator& comm, const std::string& text);  // on every rank, in rank order
+// Throws Error(kUsage) on every rank, naming the first rank that differs, unless all ranks give the same text.
+void require_same(Communicator& comm, const std::string& text, std::string_view what);
+
+struct CommOptions {
+  std::int64_t timeout_ms = 600'000;  // deadline of one wait
+};
+
+// Runs body(communicator) on num_ranks threads of this process and joins them. If one throws, the others are aborted
+// and the first exception that is not an abort's echo is rethrown, its message prefixed with the rank.
+void run_local_ranks(int num_ranks, const CommOptions& options, const std::function<void(Communicator&)>& body);
+
+// Whether this process was started by an MPI launcher (OpenMPI's, PMI's or PMIx's variables). False without MPI built.
+bool launched_by_mpi();
+// Runs body with the world's communicator: initialises MPI, finalises it afterwards; an exception of body is handed to
+// `report` on this rank and then aborts the whole world with exit code report() returned.
+// Throws Error(kUnsupported) if MPI was not built in.
+int run_mpi_rank(const CommOptions& options, const std::function<void(Communicator&)>& body,
+                 const std::function<int(const std::exception&)>& report);
+
+}  // namespace longspan

@@ -1,0 +1,57 @@
+// ContextAttention: one rank's part in running a plan, transfers of each step under its tasks, both directions.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/core/exec.h"
+#include "kernels/ops/attention.h"
+#include "parallel/comm/communicator.h"
+#include "parallel/context/context_plan.h"
+
+namespace longspan {
+
+// What the last forward or backward did, on this rank.
+struct ContextStats {
+  std::int64_t bytes_sent = 0;
+  std::int64_t pairs = 0;          // visible pairs times heads computed
+  double compute_seconds = 0;
+  double exposed_seconds = 0;      // spent waiting for transfers
+};
+
+// Not thread-safe; one a rank, plan and kind of layer. c is the number of tokens of this rank.
+class ContextAttention {
+ public:
+  // The plan has been validated and is the same on all ranks of comm (plan->ranks of them). Keeps a reference to comm.
+  ContextAttention(std::shared_ptr<const ContextPlan> plan, Communicator& comm, const AttentionDesc& desc);
+  ~ContextAttention();
+
+  struct Forward {
+    Tensor q, k, v;  // [c,H,D], [c,Hkv,D], [c,Hkv,Dv] of desc.dtype
+    Tensor sink;     // [H] fp32; absent: none
+    Tensor out;      // [c,H,Dv] of desc.dtype, written
+    Tensor lse;      // [c,H] fp32, written: total, sink included; kept for backward
+  };
+  struct Backward {
+    Tensor q, k, v, sink, out, lse;  // as in and from forward
+    Tensor dout;                     // [c,H,Dv] desc.dtype
+    Tensor dq, dk, dv;               // like q, k, v in shape; desc.dtype or fp32, written (cast once)
+    Tensor dsink;                    // [H] fp32 +=; absent exactly when sink is
+  };
+  // Collective over comm. Scratch comes from exec.workspace and is released; see workspace_bytes().
+  void forward(const Exec& exec, const Forward& args);
+  void backward(const Exec& exec, const Backward& args);
+
+  // Scratch a call takes at most, known from the plan.
+  std::int64_t forward_workspace_bytes() const;
+  std::int64_t backward_workspace_bytes() const;
+
+  const ContextPlan& plan() const;
+  const ContextStats& stats() const;  // of the last call
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace longspan

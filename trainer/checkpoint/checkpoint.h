@@ -1,0 +1,65 @@
+// Checkpoints: folders step-NNNNNNNN with logical tensors in HDF5, whole or refused by name.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/core/tensor.h"
+
+namespace longspan {
+
+// A tensor by its logical name and shape; layouts of ranks never show in a checkpoint.
+struct NamedTensor {
+  std::string name;  // "weights/model.norm.weight", "adam_m/…", "adam_v/…"
+  std::vector<std::int64_t> shape;
+  Tensor tensor;  // fp32, flat, host memory
+};
+
+struct CheckpointState {
+  std::int64_t step = 0;
+  std::int64_t sequences_consumed = 0;
+  std::uint64_t data_fingerprint = 0;
+  std::string config_yaml;  // resolved config of the run
+  std::vector<NamedTensor> tensors;
+};
+
+// Saves into folder/step-NNNNNNNN: written beside, synced, checksummed, renamed, COMPLETE last. The snapshot is taken
+// before save() returns; the writing goes on in a thread when async. Errors of the writing surface at the next save()
+// or at finish(), and leave earlier checkpoints untouched.
+class CheckpointWriter {
+ public:
+  CheckpointWriter(std::string folder, std::int64_t keep, bool async);
+  ~CheckpointWriter();
+  void save(const CheckpointState& state);
+  // Waits for the writing under way; throws what went wrong with it.
+  void finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct CheckpointInfo {
+  std::string path;
+  std::int64_t step = 0;
+  bool whole = false;
+  std::string fault;  // why not whole
+};
+
+// Every step-* folder, newest first, each verified byte for byte against its checksums.
+std::vector<CheckpointInfo> list_checkpoints(const std::string& folder);
+// The newest whole one; refused ones are reported through `on_refused`. nullopt: none.
+std::optional<std::string> newest_checkpoint(const std::string& folder,
+                                             const std::function<void(const CheckpointInfo&)>& on_refused);
+// Step, cursor, fingerprint, config and tensors' names and shapes (tensors absent). Throws Error(kData).
+CheckpointState read_checkpoint_header(const std::string& path);
+// Fills tensors (name, shape and destination given) from a verified checkpoint; throws Error(kData) naming the tensor
+// that is missing or of another shape.
+void read_checkpoint_tensors(const std::string& path, const std::vector<NamedTensor>& into);
+
+}  // namespace longspan

@@ -1,0 +1,21 @@
+// The program's commands: each file adds one subcommand and leaves what is to run in `action`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace longspan {
+
+// Runs the chosen command; returns its exit code (see trainer/launch/launch.h). May throw longspan::Error.
+using Action = std::function<int()>;
+
+void add_train_command(CLI::App& app, Action& action);
+void add_data_command(CLI::App& app, Action& action);
+void add_check_command(CLI::App& app, Action& action);
+void add_plan_command(CLI::App& app, Action& action);
+void add_config_command(CLI::App& app, Action& action);
+void add_inspect_command(CLI::App& app, Action& action);
+void add_generate_command(CLI::App& app, Action& action);
+void add_bench_command(CLI::App& app, Action& action);
+
+}  // namespace longspan

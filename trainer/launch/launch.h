@@ -1,0 +1,33 @@
+// Launch: where ranks come from (threads, MPI) and how a failure ends the process.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "kernels/core/error.h"
+#include "parallel/comm/communicator.h"
+
+namespace longspan {
+
+// Exit codes of the program, documented in docs/cli.md.
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitCheckFailed = 1,
+  kExitUsage = 2,
+  kExitUnsupported = 3,
+  kExitData = 4,
+  kExitMemory = 5,
+  kExitAborted = 6,
+  kExitEnvironment = 7,
+  kExitInternal = 70,
+};
+int exit_code_of(ErrorKind kind);
+
+// Runs body on `ranks` threads, or as one rank of the MPI world when started by an MPI launcher (ranks must then be 0
+// or the world's size). Reports an exception once on stderr and returns its exit code.
+int run_ranks(int ranks, const CommOptions& options, const std::function<void(Communicator&)>& body);
+
+// OpenMP threads for each of the ranks on this host: requested, or cores / ranks on this host, at least 1.
+int threads_per_rank(std::int64_t requested, Communicator& world);
+
+}  // namespace longspan
