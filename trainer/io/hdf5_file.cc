@@ -4,6 +4,8 @@
 #include <hdf5.h>
 #include <map>
 #include <mutex>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <utility>
 
 #include "kernels/core/error.h"
@@ -92,10 +94,19 @@ struct Hdf5File::Impl {
     const std::lock_guard lock(library_mutex());
     release();
   }
-  // Closes what is open; true if nothing went wrong.
-  bool release() {
+  // HDF5 cannot let go of a file that refuses its last writes: the file is lost, and what is left to write goes to
+  // memory, so that everything closes.
+  void divert_to_memory() {
+    void* handle = nullptr;
+    const int memory = memfd_create("longspan-lost-file", MFD_CLOEXEC);
+    if (memory >= 0 && H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) >= 0) dup2(memory, *static_cast<int*>(handle));
+    if (memory >= 0) ::close(memory);
+  }
+  void release() {
+    if (file < 0) return;
+    if (H5Fflush(file, H5F_SCOPE_LOCAL) < 0) divert_to_memory();
     datasets.clear();
-    return file < 0 || H5Fclose(std::exchange(file, -1)) >= 0;
+    H5Fclose(std::exchange(file, -1));
   }
   [[noreturn]] void fail_at(const std::string& object, const std::string& what) const {
     fail(ErrorKind::kData, "{}: {}: {}: {}", path, object, what, library_reason());
@@ -208,8 +219,10 @@ Hdf5File::~Hdf5File() = default;
 
 namespace {
 
-// File access as both ways of opening want it; called under the mutex.
+// File access as both ways of opening want it; called under the mutex. HDF5's own clean-up when the process ends
+// would stumble over files that could not be written; Hdf5File closes its files itself.
 Id file_access() {
+  [[maybe_unused]] static const herr_t once = H5dont_atexit();
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
@@ -241,12 +254,10 @@ Hdf5File Hdf5File::create(const std::string& path) {
 void Hdf5File::close() {
   const std::lock_guard lock(library_mutex());
   impl_->require_open();
-  if (H5Fflush(impl_->file, H5F_SCOPE_LOCAL) < 0) {
-    const std::string reason = library_reason();
-    impl_->release();
-    fail(ErrorKind::kData, "{}: cannot write the file: {}", impl_->path, reason);
-  }
-  if (!impl_->release()) fail(ErrorKind::kData, "{}: cannot close the file: {}", impl_->path, library_reason());
+  const bool written = H5Fflush(impl_->file, H5F_SCOPE_LOCAL) >= 0;
+  const std::string reason = written ? "" : library_reason();
+  impl_->release();
+  if (!written) fail(ErrorKind::kData, "{}: cannot write the file: {}", impl_->path, reason);
 }
 
 const std::string& Hdf5File::path() const {
