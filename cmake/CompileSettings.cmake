@@ -5,7 +5,10 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
-add_link_options(-Wl,--as-needed)
+# An installed program finds its libraries beside it wherever the folder is moved. The old tag also serves the
+# libraries' own libraries, which the new one does not.
+set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib")
+add_link_options(-Wl,--as-needed -Wl,--disable-new-dtags)
 
 find_program(LONGSPAN_CCACHE ccache)
 if(LONGSPAN_CCACHE)
@@ -16,7 +19,8 @@ endif()
 add_library(longspan_settings INTERFACE)
 target_include_directories(longspan_settings INTERFACE "${PROJECT_SOURCE_DIR}")
 target_compile_options(longspan_settings INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -fno-math-errno -ffp-contract=off>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -fno-math-errno -ffp-contract=off>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra --Werror=all-warnings>)
 if(LONGSPAN_SANITIZE)
   target_compile_options(longspan_settings INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${LONGSPAN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all>)

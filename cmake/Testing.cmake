@@ -1,8 +1,14 @@
 # longspan_test(NAME SOURCES … USES … [LABELS …] [TIMEOUT seconds]): one GoogleTest program; each of its tests is a test
-# of ctest. Golden cases and the plan checker are found through LONGSPAN_CASES and LONGSPAN_PLAN_CHECKER.
+# of ctest. Golden cases and the plan checker are found through LONGSPAN_CASES and LONGSPAN_PLAN_CHECKER. The target
+# longspan_tests builds all of them.
 include(GoogleTest)
+add_custom_target(longspan_tests)
+
 function(longspan_test name)
   cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;USES;LABELS" ${ARGN})
+  if(LONGSPAN_TEST_PROGRAMS AND NOT name MATCHES "${LONGSPAN_TEST_PROGRAMS}")
+    return()
+  endif()
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 120)
   endif()
@@ -10,6 +16,7 @@ function(longspan_test name)
   target_link_libraries(${name} PRIVATE longspan_settings ${T_USES} GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE LONGSPAN_CASES="${LONGSPAN_CASES}"
     LONGSPAN_PLAN_CHECKER="${LONGSPAN_PLAN_CHECKER}")
+  add_dependencies(longspan_tests ${name})
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}")
 endfunction()

@@ -1,0 +1,20 @@
+# The target lone_headers: every header of the project compiles with nothing included before it. Headers are globbed,
+# unlike sources: the check is of all there are.
+function(longspan_lone_headers)
+  set(files)
+  foreach(top kernels parallel models trainer tests)
+    file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/${top}/*.h")
+    foreach(header ${headers})
+      # A file that Highway compiles once an instruction set is a part of another, not a header.
+      if(header MATCHES "-inl\\.h$")
+        continue()
+      endif()
+      set(file "${PROJECT_BINARY_DIR}/lone_headers/${header}.cc")
+      file(CONFIGURE OUTPUT "${file}" CONTENT "#include \"@header@\"  // IWYU pragma: keep\n" @ONLY)
+      list(APPEND files "${file}")
+    endforeach()
+  endforeach()
+  add_library(lone_headers OBJECT EXCLUDE_FROM_ALL ${files})
+  target_compile_options(lone_headers PRIVATE -O0 -g0)
+  target_link_libraries(lone_headers PRIVATE longspan_settings ${ARGN})
+endfunction()
