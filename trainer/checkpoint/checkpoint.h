@@ -51,6 +51,8 @@ struct CheckpointInfo {
   std::string fault;  // why not whole
 };
 
+// One folder step-NNNNNNNN, verified byte for byte against its checksums.
+CheckpointInfo verify_checkpoint(const std::string& path);
 // Every step-* folder, newest first, each verified byte for byte against its checksums.
 std::vector<CheckpointInfo> list_checkpoints(const std::string& folder);
 // The newest whole one; refused ones are reported through `on_refused`. nullopt: none.
