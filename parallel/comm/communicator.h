@@ -28,11 +28,13 @@ struct Receive {
   std::int64_t num_bytes;
 };
 
-// Transfers under way. The buffers belong to the transfer until wait() returns or test() is true.
+// Transfers under way. The buffers belong to the transfer until wait() returns or test() is true. Destroying it before
+// that means that this rank has failed: it aborts the communicator's world.
 class PendingTransfers {
  public:
   virtual ~PendingTransfers() = default;
-  // Makes progress without blocking; true once all transfers of the group are done. Throws like wait().
+  // Makes progress without blocking; true once all transfers of the group are done. Throws like wait(), but has no
+  // deadline.
   virtual bool test() = 0;
   virtual void wait() = 0;
 };
@@ -53,7 +55,8 @@ class Communicator {
                                                   std::string_view what) = 0;
 
   // Blocking collectives, in place where one tensor is given. Sums run in rank order 0 … P-1 on every rank, so all
-  // ranks get the same bits. Tensors are contiguous; dtypes fp32, int32, int64 (all_reduce, reduce_scatter) or any.
+  // ranks get the same bits; kMax and kMin pass a NaN on. Tensors are contiguous and on the CPU; dtypes fp32, int32,
+  // int64 (all_reduce, reduce_scatter) or any. This rank's own part of `in` and of `out` may be the same memory.
   virtual void all_reduce(const Tensor& tensor, ReduceOp op) = 0;
   virtual void all_reduce(std::span<double> values, ReduceOp op) = 0;
   // out = the ranks' inputs one after another; counts in elements, one a rank (may differ, may be 0).
@@ -69,10 +72,11 @@ class Communicator {
   // A communicator of the ranks that give the same colour, ordered by (key, rank). Collective.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
-  // Makes every wait of every rank of the world fail with this reason. Callable from any thread, more than once.
+  // Makes every wait of every rank of the world fail with this reason. Callable from any thread, more than once; the
+  // first reason counts. mpi: this rank's waits fail, and run_mpi_rank then ends the world.
   virtual void abort(const std::string& reason) noexcept = 0;
 
-  // Point-to-point bytes this rank has sent through start() to other ranks since it was made.
+  // Point-to-point bytes this rank has sent through start() to other ranks since this communicator was made.
   virtual std::int64_t bytes_sent() const = 0;
 };
 
@@ -83,11 +87,13 @@ std::vector<std::string> gather_strings(Communicator& comm, const std::string& t
 void require_same(Communicator& comm, const std::string& text, std::string_view what);
 
 struct CommOptions {
-  std::int64_t timeout_ms = 600'000;  // deadline of one wait
+  std::int64_t timeout_ms = 600'000;                       // deadline of one wait
+  std::int64_t max_message_bytes = std::int64_t{1} << 30;  // mpi sends more in several messages: its counts are int
 };
 
-// Runs body(communicator) on num_ranks threads of this process and joins them. If one throws, the others are aborted
-// and the first exception that is not an abort's echo is rethrown, its message prefixed with the rank.
+// Runs body(communicator) on num_ranks threads of this process and joins them; one rank runs on the calling thread. If
+// one throws, the others are aborted and the first exception that is not an abort's echo is rethrown, its message
+// prefixed with the rank where there are several. A world that was aborted never ends as if all were well.
 void run_local_ranks(int num_ranks, const CommOptions& options, const std::function<void(Communicator&)>& body);
 
 // Whether this process was started by an MPI launcher (OpenMPI's, PMI's or PMIx's variables). False without MPI built.
