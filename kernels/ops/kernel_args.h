@@ -1,0 +1,57 @@
+// Arguments of the operators whose public functions take them one by one; see layer_ops.h and training_ops.h.
+#pragma once
+
+#include "kernels/ops/kernel.h"
+#include "kernels/ops/layer_ops.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/training_ops.h"
+
+namespace longspan {
+
+struct EmbeddingForward {
+  Tensor tokens, table, out;
+};
+struct EmbeddingBackward {
+  Tensor tokens, dout, dtable;
+};
+struct RotaryTable {
+  Tensor positions, inverse_frequency;
+  float attention_factor = 1;
+  Tensor cos, sin;
+};
+struct Rotary {
+  Tensor x, cos, sin;
+  RotaryDirection direction = RotaryDirection::kForward;
+};
+struct SwigluForward {
+  Tensor gate, up, out;
+};
+struct SwigluBackward {
+  Tensor gate, up, dout, dgate, dup;
+};
+struct Add {
+  Tensor a, b, out;
+};
+struct Cast {
+  Tensor in, out;
+};
+struct AddRowSum {
+  Tensor x, out;
+};
+struct FillZero {
+  Tensor out;
+};
+struct SumOfSquares {
+  Tensor x;
+};
+
+template <>
+struct KernelResult<HeadLoss> {
+  using Type = HeadLossResult;
+};
+template <>
+struct KernelResult<SumOfSquares> {
+  using Type = double;
+};
+
+}  // namespace longspan
