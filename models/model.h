@@ -18,9 +18,9 @@ namespace longspan {
 struct Parameter {
   std::string name;
   std::vector<std::int64_t> shape;
-  Tensor master;     // fp32, flat [numel]
-  Tensor compute;    // what the layers read, flat: bf16 copy, or master itself in fp32
-  Tensor gradient;   // fp32, flat; absent in a model without gradients
+  Tensor master;       // fp32, flat [numel]
+  Tensor compute;      // what the layers read, flat: bf16 copy, or master itself in fp32
+  Tensor gradient;     // fp32, flat; absent in a model without gradients
   bool decays = true;  // weight decay applies (matrices yes; norms, biases, sinks no)
 };
 
@@ -53,7 +53,8 @@ class Model {
   // Refreshes the compute copies after master weights were changed from outside.
   void refresh_compute(const Exec& exec);
 
-  // Loss over this rank's tokens, unscaled. Collective over the attention's communicator. `activations` is left as found.
+  // Loss over this rank's tokens, unscaled. Collective over the attention's communicator. `activations` is left as
+  // found.
   HeadLossResult evaluate(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention, Arena& activations);
   // The same, and adds grad_scale times the gradient to every parameter's gradient.
   HeadLossResult forward_backward(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention,
@@ -72,7 +73,10 @@ double training_flops_per_token(const ModelConfig& config, std::int64_t sequence
 // Attention share of the above.
 double attention_flops_per_token(const ModelConfig& config, std::int64_t sequence_length);
 
-// Peak bytes forward_backward takes from `activations` for this many local tokens (exact; tests compare with the arena).
+// Bytes the constructor of Model takes from `weights` (exact).
+std::int64_t weight_bytes(const ModelConfig& config, DType precision, Gradients gradients);
+// Peak bytes forward_backward takes from `activations` for this many local tokens (exact; tests compare with the
+// arena).
 std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);
 // Scratch it takes from exec.workspace besides the attention's own (see ContextAttention::…_workspace_bytes).
 std::int64_t model_workspace_bytes(const ModelConfig& config, DType precision, std::int64_t tokens, int num_threads);

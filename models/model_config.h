@@ -14,11 +14,11 @@ enum class RopeScalingKind : std::uint8_t { kNone, kLinear, kNtk, kYarn, kLlama3
 struct RopeScaling {
   RopeScalingKind kind = RopeScalingKind::kNone;
   double factor = 1;
-  std::int64_t original_length = 8192;      // NTK, YaRN, Llama-3
-  double low_freq_factor = 1;               // Llama-3
-  double high_freq_factor = 4;              // Llama-3
-  double beta_fast = 32, beta_slow = 1;     // YaRN
-  std::optional<double> attention_factor;   // YaRN: 0.1 ln(factor) + 1 unless given
+  std::int64_t original_length = 8192;     // NTK, YaRN, Llama-3
+  double low_freq_factor = 1;              // Llama-3
+  double high_freq_factor = 4;             // Llama-3
+  double beta_fast = 32, beta_slow = 1;    // YaRN
+  std::optional<double> attention_factor;  // YaRN: 0.1 ln(factor) + 1 unless given
 };
 
 // One map of model.pattern: the attention of one layer.

@@ -1,0 +1,255 @@
+#include "models/layers/llama_layer.h"
+
+#include "models/size_counter.h"
+
+namespace longspan {
+namespace {
+
+// Each phase's allocations stand once, for the Arena that serves them and the SizeCounter that predicts them.
+template <class Allocator>
+struct LlamaAllocations {
+  Allocator& arena;
+  const LlamaShape& shape;
+  std::int64_t tokens;
+
+  Tensor take(std::string_view name, DType dtype, std::initializer_list<std::int64_t> sizes) const {
+    return arena.allocate(name, MemoryCategory::kActivations, dtype, sizes);
+  }
+
+  void pre_forward(LlamaState& state) const {
+    const auto [c, H, K, D] = std::array{tokens, shape.heads, shape.kv_heads, shape.head_dim};
+    state.input_rstd = take("input rstd", DType::kF32, {c});
+    state.input_normed = take("input normed", shape.precision, {c, shape.hidden});
+    state.q = take("q", shape.precision, {c, H, D});
+    state.k = take("k", shape.precision, {c, K, D});
+    state.v = take("v", shape.precision, {c, K, D});
+    if (!shape.qk_norm) return;
+    state.q_raw = take("q before norm", shape.precision, {c, H, D});
+    state.k_raw = take("k before norm", shape.precision, {c, K, D});
+    state.q_rstd = take("q rstd", DType::kF32, {c, H});
+    state.k_rstd = take("k rstd", DType::kF32, {c, K});
+  }
+
+  void post_forward(LlamaState& state) const {
+    state.middle = take("middle", shape.precision, {tokens, shape.hidden});
+    state.middle_rstd = take("middle rstd", DType::kF32, {tokens});
+    state.middle_normed = take("middle normed", shape.precision, {tokens, shape.hidden});
+    state.gate = take("gate", shape.precision, {tokens, shape.ffn});
+    state.up = take("up", shape.precision, {tokens, shape.ffn});
+    state.activated = take("activated", shape.precision, {tokens, shape.ffn});
+  }
+
+  void post_backward(LlamaState& state) const {
+    state.dmiddle = take("dmiddle", shape.precision, {tokens, shape.hidden});
+    state.dattention_out = take("dattention out", shape.precision, {tokens, shape.heads, shape.head_dim});
+  }
+
+  Tensor dactivated() const { return take("dactivated", shape.precision, {tokens, shape.ffn}); }
+};
+
+LlamaShape shape_of(const ModelConfig& config, DType precision) {
+  return {config.hidden, config.heads, config.kv_heads, config.head_dim, config.ffn, config.qk_norm, precision};
+}
+
+std::string prefix_of(std::int64_t layer) {
+  return fmt::format("model.layers.{}.", layer);
+}
+
+LlamaState& own(LayerState& state) {
+  return static_cast<LlamaState&>(state);
+}
+
+// [c,H,D] as rows [c, H*D] of a matrix product, and back.
+Tensor rows(const Tensor& x) {
+  return x.view({x.size(0), x.size(1) * x.size(2)});
+}
+
+class LlamaLayerKind final : public LayerKind {
+ public:
+  std::string_view name() const override { return "softmax"; }
+  std::string_view summary() const override {
+    return "softmax attention, full or causal, optional window and sink, with a SwiGLU MLP";
+  }
+
+  std::vector<ParameterSpec> parameters(const ModelConfig& config, std::int64_t layer) const override {
+    const std::int64_t E = config.hidden, F = config.ffn, D = config.head_dim;
+    const std::int64_t q_rows = config.heads * D, kv_rows = config.kv_heads * D;
+    std::vector<ParameterSpec> specs;
+    const auto add = [&, prefix = prefix_of(layer)](std::string_view name, std::vector<std::int64_t> shape,
+                                                    InitialValue initial) {
+      specs.push_back({fmt::format("{}{}", prefix, name), std::move(shape), initial});
+    };
+    add("input_layernorm.weight", {E}, InitialValue::kOne);
+    add("self_attn.q_proj.weight", {q_rows, E}, InitialValue::kNormal);
+    add("self_attn.k_proj.weight", {kv_rows, E}, InitialValue::kNormal);
+    add("self_attn.v_proj.weight", {kv_rows, E}, InitialValue::kNormal);
+    if (config.qkv_bias) {
+      add("self_attn.q_proj.bias", {q_rows}, InitialValue::kZero);
+      add("self_attn.k_proj.bias", {kv_rows}, InitialValue::kZero);
+      add("self_attn.v_proj.bias", {kv_rows}, InitialValue::kZero);
+    }
+    if (config.qk_norm) {
+      add("self_attn.q_norm.weight", {D}, InitialValue::kOne);
+      add("self_attn.k_norm.weight", {D}, InitialValue::kOne);
+    }
+    if (config.attention_of(layer).sink) add("self_attn.sinks", {config.heads}, InitialValue::kZero);
+    add("self_attn.o_proj.weight", {E, q_rows}, InitialValue::kNormalOutput);
+    add("post_attention_layernorm.weight", {E}, InitialValue::kOne);
+    add("mlp.gate_proj.weight", {F, E}, InitialValue::kNormal);
+    add("mlp.up_proj.weight", {F, E}, InitialValue::kNormal);
+    add("mlp.down_proj.weight", {E, F}, InitialValue::kNormalOutput);
+    return specs;
+  }
+
+  std::unique_ptr<SplitLayer> make(const ModelConfig& config, std::int64_t layer, DType precision,
+                                   const ParameterStore& weights) const override {
+    return std::make_unique<LlamaLayer>(config, layer, precision, weights);
+  }
+
+  LayerBytes bytes(const ModelConfig& config, DType precision, std::int64_t tokens) const override {
+    const LlamaShape shape = shape_of(config, precision);
+    LlamaState state;
+    SizeCounter pre, post, back;
+    LlamaAllocations<SizeCounter>{pre, shape, tokens}.pre_forward(state);
+    LlamaAllocations<SizeCounter>{post, shape, tokens}.post_forward(state);
+    LlamaAllocations<SizeCounter>{back, shape, tokens}.post_backward(state);
+    LayerBytes bytes{
+        .pre_forward = pre.used_bytes(), .post_forward = post.used_bytes(), .post_backward = back.used_bytes()};
+    LlamaAllocations<SizeCounter>{back, shape, tokens}.dactivated();
+    bytes.post_backward_peak = back.used_bytes();
+    return bytes;
+  }
+};
+
+}  // namespace
+
+const LayerKind& llama_layer_kind() {
+  static const LlamaLayerKind kind;
+  return kind;
+}
+
+LlamaLayer::LlamaLayer(const ModelConfig& config, std::int64_t layer, DType precision, const ParameterStore& weights)
+    : shape_(shape_of(config, precision)), norm_eps_(static_cast<float>(config.norm_eps)) {
+  const std::string prefix = prefix_of(layer);
+  const auto weight = [&](std::string_view name) { return weights.weight(fmt::format("{}{}.weight", prefix, name)); };
+  const auto projection = [&](std::string_view name) {
+    Linear linear{.weight = weight(name), .bias = {}};
+    if (config.qkv_bias) linear.bias = weights.weight(fmt::format("{}{}.bias", prefix, name));
+    return linear;
+  };
+  input_norm_ = weight("input_layernorm");
+  q_proj_ = projection("self_attn.q_proj");
+  k_proj_ = projection("self_attn.k_proj");
+  v_proj_ = projection("self_attn.v_proj");
+  if (config.qk_norm) {
+    q_norm_ = weight("self_attn.q_norm");
+    k_norm_ = weight("self_attn.k_norm");
+  }
+  if (config.attention_of(layer).sink) sink_ = weights.master_weight(prefix + "self_attn.sinks");
+  o_proj_.weight = weight("self_attn.o_proj");
+  middle_norm_ = weight("post_attention_layernorm");
+  gate_proj_.weight = weight("mlp.gate_proj");
+  up_proj_.weight = weight("mlp.up_proj");
+  down_proj_.weight = weight("mlp.down_proj");
+}
+
+void LlamaLayer::pre_forward(const LayerCall& call, LayerState& layer_state) const {
+  LlamaState& s = own(layer_state);
+  const Exec& exec = call.exec;
+  LlamaAllocations<Arena>{call.activations, shape_, s.input.size(0)}.pre_forward(s);
+  rms_norm_forward(
+      exec, {.x = s.input, .weight = input_norm_.value, .y = s.input_normed, .rstd = s.input_rstd, .eps = norm_eps_});
+  q_proj_.forward(exec, s.input_normed, rows(shape_.qk_norm ? s.q_raw : s.q));
+  k_proj_.forward(exec, s.input_normed, rows(shape_.qk_norm ? s.k_raw : s.k));
+  v_proj_.forward(exec, s.input_normed, rows(s.v));
+  if (shape_.qk_norm) {
+    rms_norm_forward(exec, {.x = s.q_raw, .weight = q_norm_.value, .y = s.q, .rstd = s.q_rstd, .eps = norm_eps_});
+    rms_norm_forward(exec, {.x = s.k_raw, .weight = k_norm_.value, .y = s.k, .rstd = s.k_rstd, .eps = norm_eps_});
+  }
+  rotary(exec, s.q, call.cos, call.sin, RotaryDirection::kForward);
+  rotary(exec, s.k, call.cos, call.sin, RotaryDirection::kForward);
+}
+
+void LlamaLayer::post_recompute(const LayerCall& call, LayerState& layer_state) const {
+  LlamaState& s = own(layer_state);
+  const Exec& exec = call.exec;
+  LlamaAllocations<Arena>{call.activations, shape_, s.input.size(0)}.post_forward(s);
+  o_proj_.forward(exec, rows(s.attention_out), s.middle);
+  add(exec, s.input, s.middle, s.middle);
+  rms_norm_forward(
+      exec,
+      {.x = s.middle, .weight = middle_norm_.value, .y = s.middle_normed, .rstd = s.middle_rstd, .eps = norm_eps_});
+  gate_proj_.forward(exec, s.middle_normed, s.gate);
+  up_proj_.forward(exec, s.middle_normed, s.up);
+  swiglu_forward(exec, s.gate, s.up, s.activated);
+}
+
+void LlamaLayer::post_forward(const LayerCall& call, LayerState& layer_state, const Tensor& output) const {
+  post_recompute(call, layer_state);
+  LlamaState& s = own(layer_state);
+  down_proj_.forward(call.exec, s.activated, output);
+  add(call.exec, s.middle, output, output);
+}
+
+void LlamaLayer::post_backward(const LayerCall& call, LayerState& layer_state, const Tensor& doutput) const {
+  LlamaState& s = own(layer_state);
+  const Exec& exec = call.exec;
+  const LlamaAllocations<Arena> allocations{call.activations, shape_, s.input.size(0)};
+  allocations.post_backward(s);
+  s.doutput = doutput;
+  {
+    Arena::Scope scope(call.activations);
+    const Tensor dactivated = allocations.dactivated();
+    down_proj_.input_backward(exec, doutput, dactivated, WriteMode::kOverwrite);
+    swiglu_backward(exec, s.gate, s.up, dactivated, s.gate, s.up);
+  }
+  gate_proj_.input_backward(exec, s.gate, s.dmiddle, WriteMode::kOverwrite);
+  up_proj_.input_backward(exec, s.up, s.dmiddle, WriteMode::kAccumulate);
+  rms_norm_backward(exec, {.x = s.middle,
+                           .weight = middle_norm_.value,
+                           .rstd = s.middle_rstd,
+                           .dy = s.dmiddle,
+                           .dx = s.dmiddle,
+                           .dweight = middle_norm_.gradient});
+  add(exec, doutput, s.dmiddle, s.dmiddle);
+  o_proj_.input_backward(exec, s.dmiddle, rows(s.dattention_out), WriteMode::kOverwrite);
+}
+
+void LlamaLayer::pre_backward(const LayerCall& call, LayerState& layer_state, const Tensor& dinput) const {
+  LlamaState& s = own(layer_state);
+  const Exec& exec = call.exec;
+  rotary(exec, s.dq, call.cos, call.sin, RotaryDirection::kBackward);
+  rotary(exec, s.dk, call.cos, call.sin, RotaryDirection::kBackward);
+  if (shape_.qk_norm) {
+    const auto norm_backward = [&](const Tensor& raw, const Weight& gain, const Tensor& rstd, const Tensor& dx) {
+      rms_norm_backward(exec,
+                        {.x = raw, .weight = gain.value, .rstd = rstd, .dy = dx, .dx = dx, .dweight = gain.gradient});
+    };
+    norm_backward(s.q_raw, q_norm_, s.q_rstd, s.dq);
+    norm_backward(s.k_raw, k_norm_, s.k_rstd, s.dk);
+  }
+  q_proj_.input_backward(exec, rows(s.dq), dinput, WriteMode::kOverwrite);
+  k_proj_.input_backward(exec, rows(s.dk), dinput, WriteMode::kAccumulate);
+  v_proj_.input_backward(exec, rows(s.dv), dinput, WriteMode::kAccumulate);
+  rms_norm_backward(exec, {.x = s.input,
+                           .weight = input_norm_.value,
+                           .rstd = s.input_rstd,
+                           .dy = dinput,
+                           .dx = dinput,
+                           .dweight = input_norm_.gradient});
+  add(exec, s.dmiddle, dinput, dinput);
+}
+
+void LlamaLayer::weight_backward(const LayerCall& call, const LayerState& layer_state) const {
+  const LlamaState& s = static_cast<const LlamaState&>(layer_state);
+  const Exec& exec = call.exec;
+  down_proj_.weight_backward(exec, s.activated, s.doutput);
+  gate_proj_.weight_backward(exec, s.middle_normed, s.gate);
+  up_proj_.weight_backward(exec, s.middle_normed, s.up);
+  o_proj_.weight_backward(exec, rows(s.attention_out), s.dmiddle);
+  q_proj_.weight_backward(exec, s.input_normed, rows(s.dq));
+  k_proj_.weight_backward(exec, s.input_normed, rows(s.dk));
+  v_proj_.weight_backward(exec, s.input_normed, rows(s.dv));
+}
+
+}  // namespace longspan

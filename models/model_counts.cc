@@ -1,0 +1,42 @@
+// Parameters and floating-point operations of a model, counted from its config.
+#include <algorithm>
+
+#include "models/parameters.h"
+
+namespace longspan {
+namespace {
+
+// Visible (query, key) pairs of one document of this length.
+double visible_pairs(const AttentionKind& attention, std::int64_t length) {
+  const double n = static_cast<double>(length);
+  if (!attention.causal) return n * n;
+  const double window = static_cast<double>(attention.window > 0 ? std::min(attention.window, length) : length);
+  return window * (window + 1) / 2 + (n - window) * window;  // the first rows see a triangle, the rest `window` each
+}
+
+}  // namespace
+
+std::int64_t count_parameters(const ModelConfig& config) {
+  std::int64_t count = 0;
+  for (const ParameterSpec& spec : parameter_specs(config)) count += spec.numel();
+  return count;
+}
+
+double attention_flops_per_token(const ModelConfig& config, std::int64_t sequence_length) {
+  // A pair costs a head 2 D for its score and 2 D for its value, and twice that in backward.
+  const double flops_per_pair = 3 * 4 * static_cast<double>(config.heads * config.head_dim);
+  double pairs = 0;
+  for (std::int64_t l = 0; l < config.layers; ++l) pairs += visible_pairs(config.attention_of(l), sequence_length);
+  return flops_per_pair * pairs / static_cast<double>(std::max<std::int64_t>(sequence_length, 1));
+}
+
+double training_flops_per_token(const ModelConfig& config, std::int64_t sequence_length) {
+  // The embedding is a look-up, but the head multiplies by a matrix of its size, shared or not.
+  std::int64_t matrix_parameters = config.vocab * config.hidden;
+  for (const ParameterSpec& spec : parameter_specs(config))
+    if (spec.shape.size() == 2 && spec.name != "model.embed_tokens.weight" && spec.name != "lm_head.weight")
+      matrix_parameters += spec.numel();
+  return 6 * static_cast<double>(matrix_parameters) + attention_flops_per_token(config, sequence_length);
+}
+
+}  // namespace longspan

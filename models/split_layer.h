@@ -1,0 +1,73 @@
+// SplitLayer: a transformer layer cut open around its core attention, which belongs to the context plan.
+//
+// Forward is pre_forward, attention, post_forward; backward is post_backward, attention's backward, pre_backward and,
+// at any later time, weight_backward. Activation gradients are written (=), weight gradients added to (+=). c is the
+// number of tokens of this rank; zero is legal everywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/core/exec.h"
+#include "models/parameters.h"
+
+namespace longspan {
+
+// What the phases of all layers of one micro-batch share.
+struct LayerCall {
+  const Exec& exec;
+  Arena& activations;  // phases allocate in it and never release: lifetimes are the caller's scopes
+  Tensor cos, sin;     // [c, D/2] fp32
+};
+
+// What one layer keeps of one micro-batch, in the model's precision unless stated. Each kind of layer adds its own. The
+// caller provides the tensors of the first group before the phase that reads or writes them.
+//   pre_forward … post_forward       input, what these two allocate
+//   … post_backward … pre_backward   all of it
+//   … weight_backward                the same, the gradients handed to post_backward and pre_backward included
+struct LayerState {
+  virtual ~LayerState() = default;
+
+  Tensor input;          // [c,E] residual stream
+  Tensor attention_out;  // [c,H,D]
+  Tensor lse;            // [c,H] fp32
+  Tensor dq, dk, dv;     // like q, k, v; pre_backward turns them in place into gradients of the projections
+
+  Tensor q, k, v;         // [c,H,D], [c,Hkv,D], [c,Hkv,D]: from pre_forward
+  Tensor dattention_out;  // [c,H,D]: from post_backward
+};
+
+class SplitLayer {
+ public:
+  virtual ~SplitLayer() = default;
+
+  virtual std::unique_ptr<LayerState> make_state() const = 0;
+  // The attention's learned logit a head and its gradient, both [H] fp32; absent: none.
+  virtual Weight sink() const = 0;
+
+  // input -> q, k, v.
+  virtual void pre_forward(const LayerCall& call, LayerState& state) const = 0;
+  // input, attention_out -> output [c,E].
+  virtual void post_forward(const LayerCall& call, LayerState& state, const Tensor& output) const = 0;
+  // Allocates and computes again, to the bit, what post_forward kept, without its output.
+  virtual void post_recompute(const LayerCall& call, LayerState& state) const = 0;
+
+  // doutput [c,E] -> dattention_out, and the part of dinput that goes past the attention, kept in the state. doutput
+  // must live and stay unchanged until weight_backward.
+  virtual void post_backward(const LayerCall& call, LayerState& state, const Tensor& doutput) const = 0;
+  // dq, dk, dv -> dinput [c,E]. Gains of norms take their gradients here and in post_backward: the operator yields them
+  // with the input's gradient.
+  virtual void pre_backward(const LayerCall& call, LayerState& state, const Tensor& dinput) const = 0;
+  // Gradients of matrices and biases. Takes no memory.
+  virtual void weight_backward(const LayerCall& call, const LayerState& state) const = 0;
+};
+
+// Bytes a layer's phases take from `activations`.
+struct LayerBytes {
+  std::int64_t pre_forward = 0;
+  std::int64_t post_forward = 0;        // post_recompute takes the same
+  std::int64_t post_backward = 0;       // what stays taken after it
+  std::int64_t post_backward_peak = 0;  // at most, while it runs
+};
+
+}  // namespace longspan
