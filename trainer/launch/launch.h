@@ -1,8 +1,8 @@
 // Launch: where ranks come from (threads, MPI) and how a failure ends the process.
 #pragma once
 
+#include <cstdint>
 #include <functional>
-#include <string>
 
 #include "kernels/core/error.h"
 #include "parallel/comm/communicator.h"
@@ -23,11 +23,13 @@ enum ExitCode : int {
 };
 int exit_code_of(ErrorKind kind);
 
-// Runs body on `ranks` threads, or as one rank of the MPI world when started by an MPI launcher (ranks must then be 0
-// or the world's size). Reports an exception once on stderr and returns its exit code.
+// Runs body on `ranks` threads (0: one), or as one rank of the MPI world when started by an MPI launcher (ranks must
+// then be 0 or the world's size). Reports an exception once on stderr, "longspan: error: rank 2: ...", and returns its
+// exit code.
 int run_ranks(int ranks, const CommOptions& options, const std::function<void(Communicator&)>& body);
 
-// OpenMP threads for each of the ranks on this host: requested, or cores / ranks on this host, at least 1.
+// OpenMP threads for each of the ranks on this host: requested where that is at least 1, or cores / ranks on this host,
+// at least 1. Collective over world; the same request on all ranks.
 int threads_per_rank(std::int64_t requested, Communicator& world);
 
 }  // namespace longspan

@@ -1,0 +1,131 @@
+#include "trainer/launch/launch.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fmt/format.h>
+#include <new>
+#include <sched.h>
+#include <string_view>
+#include <thread>
+#include <unistd.h>
+
+namespace longspan {
+namespace {
+
+int exit_code_of(const std::exception& error) {
+  if (const auto* ours = dynamic_cast<const Error*>(&error)) return exit_code_of(ours->kind());
+  return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? kExitMemory : kExitInternal;
+}
+
+int report(const std::exception& error, std::string_view rank_prefix) {
+  fmt::print(stderr, "longspan: error: {}{}\n", rank_prefix, error.what());
+  std::fflush(stderr);
+  return exit_code_of(error);
+}
+
+int run_under_mpi(int ranks, const CommOptions& options, const std::function<void(Communicator&)>& body) {
+  int rank = 0;
+  int size = 1;
+  const auto checked_body = [&](Communicator& world) {
+    rank = world.rank();
+    size = world.size();
+    LS_REQUIRE(kUsage, ranks == 0 || ranks == size,
+               "--ranks {}, but the MPI launcher started {} ranks; leave --ranks out under a launcher", ranks, size);
+    body(world);
+  };
+  const auto report_rank = [&](const std::exception& error) {
+    // Ranks often fail together. The lowest speaks at once, and its abort ends the others before their turn.
+    std::this_thread::sleep_for(std::chrono::milliseconds(100) * std::min(rank, 10));
+    return report(error, size > 1 ? fmt::format("rank {}: ", rank) : "");
+  };
+  return run_mpi_rank(options, checked_body, report_rank);
+}
+
+// torchrun starts processes but brings no means for them to meet on a CPU.
+void refuse_torchrun() {
+  const char* text = std::getenv("WORLD_SIZE");
+  if (text == nullptr || std::getenv("RANK") == nullptr) return;
+  int world_size = 0;
+  std::from_chars(text, text + std::strlen(text), world_size);
+  LS_REQUIRE(
+      kUnsupported, world_size <= 1,
+      "torchrun's variables ask for {} ranks (WORLD_SIZE), which take the NCCL back-end, not built here; on CPUs "
+      "start ranks with mpirun, or as threads of one process with --ranks {}",
+      world_size, world_size);
+}
+
+// This rank's host and the cores it may run on: "name 0 1 5".
+std::string describe_cores() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  std::string text = host;
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return text;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &cores)) text += fmt::format(" {}", core);
+  }
+  return text;
+}
+
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    words.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
+}  // namespace
+
+int exit_code_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kUsage: return kExitUsage;
+    case ErrorKind::kData: return kExitData;
+    case ErrorKind::kMemory: return kExitMemory;
+    case ErrorKind::kEnvironment: return kExitEnvironment;
+    case ErrorKind::kAborted: return kExitAborted;
+    case ErrorKind::kUnsupported: return kExitUnsupported;
+    case ErrorKind::kInternal: return kExitInternal;
+  }
+  return kExitInternal;
+}
+
+int run_ranks(int ranks, const CommOptions& options, const std::function<void(Communicator&)>& body) {
+  try {
+    LS_REQUIRE(kUsage, ranks >= 0, "--ranks {}: give at least 1", ranks);
+    if (launched_by_mpi()) return run_under_mpi(ranks, options, body);
+    refuse_torchrun();
+    run_local_ranks(std::max(ranks, 1), options, body);
+    return kExitOk;
+  } catch (const std::exception& error) {
+    return report(error, "");
+  }
+}
+
+int threads_per_rank(std::int64_t requested, Communicator& world) {
+  if (requested > 0) return static_cast<int>(requested);
+  const std::vector<std::string> all = gather_strings(world, describe_cores());
+  const std::vector<std::string> mine = words_of(all[world.rank()]);
+  // Launchers may bind each rank to cores of its own, or none: the ranks of a host share the union of what they have.
+  int ranks_here = 0;
+  std::vector<std::string> cores_here;
+  for (const std::string& text : all) {
+    const std::vector<std::string> words = words_of(text);
+    if (words.front() != mine.front()) continue;
+    ++ranks_here;
+    cores_here.insert(cores_here.end(), words.begin() + 1, words.end());
+  }
+  std::sort(cores_here.begin(), cores_here.end());
+  const auto num_cores = std::unique(cores_here.begin(), cores_here.end()) - cores_here.begin();
+  const auto mine_only = static_cast<std::ptrdiff_t>(mine.size()) - 1;
+  return static_cast<int>(std::max<std::ptrdiff_t>(1, std::min(num_cores / ranks_here, mine_only)));
+}
+
+}  // namespace longspan
