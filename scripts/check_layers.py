@@ -27,6 +27,7 @@ BELOW_TRAINER = ["kernels/core", "kernels/ops", "kernels/cuda", "parallel", "par
 TRAINER = ["io", "config", "data", "checkpoint", "launch", "loop", "check", "cli"]
 for place, name in enumerate(TRAINER):
     ROOMS[f"trainer/{name}"] = BELOW_TRAINER + [f"trainer/{below}" for below in TRAINER[:place]]
+ROOMS["trainer/config"].append("trainer/data")  # a config is checked against the tokenizer and task it names
 ROOMS["tests"] = list(ROOMS)
 
 # Libraries that one place alone may speak to; the rest of the house goes through that place.
@@ -47,8 +48,8 @@ CONDITION = re.compile(r"\s*#\s*(if|ifdef|ifndef|elif)\b\s*(.*?)\s*(//.*)?$")
 # Highway compiles one file once for each instruction set; these lines are how it asks for that.
 HIGHWAY = [
     re.compile(r"HWY_ONCE"),
-    re.compile(r"defined\((\w+_)\) == defined\(HWY_TARGET_TOGGLE\)"),
-    re.compile(r"LONGSPAN_\w+_INL_H_"),
+    re.compile(r"defined\(LONGSPAN_\w+_INL_H_?\) == defined\(HWY_TARGET_TOGGLE\)"),
+    re.compile(r"LONGSPAN_\w+_INL_H_?"),
 ]
 
 
