@@ -72,6 +72,8 @@ std::exception_ptr run_rank(const std::shared_ptr<LocalGroup>& group, int rank, 
     fail(ErrorKind::kMemory, "rank {}: out of memory", rank);
   } catch (const std::exception& error) {
     fail(ErrorKind::kInternal, "rank {}: {}", rank, error.what());
+  } catch (...) {
+    fail(ErrorKind::kInternal, "rank {}: an exception of unknown type", rank);
   }
 }
 

@@ -8,11 +8,6 @@
 namespace longspan {
 namespace {
 
-class UnknownException : public std::exception {
- public:
-  const char* what() const noexcept override { return "an exception of unknown type"; }
-};
-
 // Ends every rank; does not come back where MPI keeps its word.
 int end_world(int exit_code) {
   const int code = exit_code != 0 ? exit_code : 1;
@@ -50,7 +45,7 @@ int run_mpi_rank(const CommOptions& options, const std::function<void(Communicat
   } catch (const std::exception& error) {
     return end_world(report(error));
   } catch (...) {
-    return end_world(report(UnknownException()));
+    return end_world(report(Error(ErrorKind::kInternal, "an exception of unknown type")));
   }
   // A rank that fails between here and the others' end still ends them: its launcher sees to it.
   check_mpi(MPI_Finalize(), "MPI_Finalize");

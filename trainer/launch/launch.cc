@@ -106,6 +106,8 @@ int run_ranks(int ranks, const CommOptions& options, const std::function<void(Co
     return kExitOk;
   } catch (const std::exception& error) {
     return report(error, "");
+  } catch (...) {
+    return report(Error(ErrorKind::kInternal, "an exception of unknown type"), "");
   }
 }
 

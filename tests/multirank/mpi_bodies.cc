@@ -1,0 +1,39 @@
+// Every rank body on the ranks that mpirun started. Usage: mpi_bodies [max_message_bytes]
+#include <cstdlib>
+
+#include "tests/multirank/rank_bodies.h"
+#include "trainer/launch/launch.h"
+
+namespace longspan::testing {
+namespace {
+
+int run(const CommOptions& options) {
+  int num_run = 0;
+  int rank = 0;
+  const int code = run_ranks(0, options, [&](Communicator& world) {
+    LS_REQUIRE(kInternal, world.backend() == "mpi", "started without mpirun");
+    rank = world.rank();
+    for (const auto bodies : {collective_bodies(), transfer_bodies()}) {
+      for (const RankBody& body : bodies) {
+        const auto fresh = world.split(0, world.rank());
+        try {
+          body.run(*fresh);
+        } catch (const Error& error) {
+          fail(error.kind(), "{}: {}", body.name, error.what());
+        }
+        ++num_run;
+      }
+    }
+  });
+  if (rank == 0) fmt::print("{} bodies run, exit code {}\n", num_run, code);
+  return code;
+}
+
+}  // namespace
+}  // namespace longspan::testing
+
+int main(int argc, char** argv) {
+  longspan::CommOptions options{.timeout_ms = 60'000};
+  if (argc > 1) options.max_message_bytes = std::atoll(argv[1]);
+  return longspan::testing::run(options);
+}
