@@ -14,6 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::span<const float> elements_of(const NamedTensor& named) {
+  LS_CHECK(named.tensor.numel() == named.numel(), "{} is {}", named.name, named.tensor.describe());
   return {named.tensor.get<float>(), static_cast<std::size_t>(named.tensor.numel())};
 }
 

@@ -1,6 +1,7 @@
 #include "trainer/checkpoint/state_file.h"
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include <charconv>
 
@@ -18,6 +19,10 @@ std::uint64_t parse_hex(const std::string& text) {
 }
 
 }  // namespace
+
+std::int64_t NamedTensor::numel() const {
+  return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+}
 
 std::string to_json(const StateFile& file) {
   nlohmann::ordered_json json = {{"format", kFormat},

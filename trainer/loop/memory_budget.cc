@@ -1,0 +1,131 @@
+#include "trainer/loop/memory_budget.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <unistd.h>
+
+#include "models/model.h"
+#include "trainer/loop/attention_set.h"
+#include "trainer/loop/optimizer.h"
+#include "trainer/loop/precision.h"
+#include "trainer/loop/step_plan.h"
+
+namespace longspan {
+namespace {
+
+// A place in a group that is not there: enough to ask plans what they will need.
+class AbsentGroup final : public Communicator {
+ public:
+  AbsentGroup(int rank, int size) : rank_(rank), size_(size) {}
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::string_view backend() const override { return "absent"; }
+  std::unique_ptr<PendingTransfers> start(std::span<const Send>, std::span<const Receive>, std::string_view) override {
+    refuse();
+  }
+  void all_reduce(const Tensor&, ReduceOp) override { refuse(); }
+  void all_reduce(std::span<double>, ReduceOp) override { refuse(); }
+  void all_gather_v(const Tensor&, const Tensor&, std::span<const std::int64_t>) override { refuse(); }
+  void reduce_scatter_v(const Tensor&, const Tensor&, std::span<const std::int64_t>) override { refuse(); }
+  void all_to_all_v(const Tensor&, std::span<const std::int64_t>, const Tensor&,
+                    std::span<const std::int64_t>) override {
+    refuse();
+  }
+  void broadcast(const Tensor&, int) override { refuse(); }
+  void barrier() override { refuse(); }
+  std::unique_ptr<Communicator> split(int, int) override { refuse(); }
+  void abort(const std::string&) noexcept override {}
+  std::int64_t bytes_sent() const override { return 0; }
+
+ private:
+  [[noreturn]] static void refuse() { fail(ErrorKind::kInternal, "a group that is only planned was asked to talk"); }
+  int rank_, size_;
+};
+
+// As many documents of full length as a micro-batch has sequences: the heaviest it can be.
+std::vector<std::int64_t> full_documents(std::int64_t length, std::int64_t count) {
+  std::vector<std::int64_t> cu_seqlens{0};
+  for (std::int64_t i = 1; i <= count; ++i) cu_seqlens.push_back(i * length);
+  return cu_seqlens;
+}
+
+// The number in a file that may hold "max" or not be there at all.
+std::int64_t number_in(const char* path) {
+  std::int64_t value = 0;
+  return std::ifstream(path) >> value ? value : std::numeric_limits<std::int64_t>::max();
+}
+
+}  // namespace
+
+std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh) {
+  const std::int64_t each = config.data.global_batch / mesh.data;
+  return config.parallel.micro_batches == 0 ? 1 : each / config.parallel.micro_batches;
+}
+
+MemoryBudget predict_memory(const Config& config, const BudgetPlace& place) {
+  const ModelConfig& model = config.model;
+  const DType precision = precision_of(config.run);
+  const std::int64_t parameters = count_parameters(model);
+  const int context_rank = place.rank % place.mesh.context;
+  const auto plans =
+      plan_pattern(model, {config.parallel.context_scheme, place.mesh.context, context_rank},
+                   full_documents(config.data.sequence_length, sequences_per_micro_batch(config, place.mesh)));
+  const std::int64_t tokens = plans.front()->tokens_of(context_rank);
+  AbsentGroup group(context_rank, place.mesh.context);
+
+  MemoryBudget budget;
+  budget.weights = parameters * (size_of(DType::kF32) + (precision == DType::kF32 ? 0 : size_of(precision)));
+  budget.gradients = parameters * size_of(DType::kF32);
+  budget.optimizer = Optimizer::state_bytes(parameters);
+  budget.activations = activation_bytes(model, precision, tokens);
+  budget.attention = AttentionSet(model, precision, plans, group).workspace_bytes();
+  budget.workspace = model_workspace_bytes(model, precision, tokens, place.num_threads);
+  if (place.rank == 0 && config.checkpoint.async)
+    budget.snapshot = parameters * size_of(DType::kF32) + budget.optimizer;
+  return budget;
+}
+
+std::int64_t longest_sequence_that_fits(const Config& config, const BudgetPlace& place, int ranks_on_host,
+                                        std::int64_t num_bytes) {
+  constexpr std::int64_t kStep = 64;
+  const auto fits = [&](std::int64_t steps) {
+    if (steps == 0) return true;
+    Config candidate = config;
+    candidate.data.sequence_length = steps * kStep;
+    return predict_memory(candidate, place).total() * ranks_on_host <= num_bytes;
+  };
+  std::int64_t fitting = 0, failing = std::max<std::int64_t>(1, config.data.sequence_length / kStep + 1);
+  while (fitting + 1 < failing) {
+    const std::int64_t middle = fitting + (failing - fitting) / 2;
+    (fits(middle) ? fitting : failing) = middle;
+  }
+  return fitting * kStep;
+}
+
+std::int64_t host_memory_bytes() {
+  const std::int64_t physical = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
+  return std::min(
+      {physical, number_in("/sys/fs/cgroup/memory.max"), number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes")});
+}
+
+std::int64_t process_peak_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    std::int64_t kib = 0;
+    if (word == "VmHWM:" && status >> kib) return kib << 10;
+  }
+  return 0;
+}
+
+std::string describe(const MemoryBudget& budget) {
+  const auto mib = [](std::int64_t num_bytes) { return static_cast<double>(num_bytes) / (1 << 20); };
+  return fmt::format(
+      "weights {:.1f} MiB, gradients {:.1f}, optimizer {:.1f}, activations {:.1f}, attention {:.1f}, workspace {:.1f}, "
+      "snapshot {:.1f}, total {:.1f} MiB",
+      mib(budget.weights), mib(budget.gradients), mib(budget.optimizer), mib(budget.activations), mib(budget.attention),
+      mib(budget.workspace), mib(budget.snapshot), mib(budget.total()));
+}
+
+}  // namespace longspan

@@ -1,0 +1,50 @@
+// MemoryBudget: the peak memory of a rank, known before anything runs, and the longest sequence a budget holds.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "parallel/mesh.h"
+#include "trainer/config/config.h"
+
+namespace longspan {
+
+// Bytes of one rank at its worst moment of a step whose sequences are one document each.
+struct MemoryBudget {
+  std::int64_t weights = 0;  // master weights and, in bf16, their compute copies
+  std::int64_t gradients = 0;
+  std::int64_t optimizer = 0;
+  std::int64_t activations = 0;
+  std::int64_t attention = 0;  // buffers of transfers and partials of the core attention
+  std::int64_t workspace = 0;  // scratch of the model's operators
+  std::int64_t snapshot = 0;   // rank 0 with checkpoint.async: what is being written while training goes on
+  std::int64_t total() const {
+    return weights + gradients + optimizer + activations + attention + workspace + snapshot;
+  }
+};
+
+// Where a rank stands, and how many OpenMP threads it uses.
+struct BudgetPlace {
+  MeshShape mesh;
+  int rank = 0;
+  int num_threads = 1;
+};
+
+std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh);
+
+MemoryBudget predict_memory(const Config& config, const BudgetPlace& place);
+
+// The longest data.sequence_length, a multiple of 64, of which ranks_on_host ranks like this one fit into num_bytes;
+// 0: not even 64 tokens do.
+std::int64_t longest_sequence_that_fits(const Config& config, const BudgetPlace& place, int ranks_on_host,
+                                        std::int64_t num_bytes);
+
+// Physical memory of this host, or the limit of the control group this process runs in where that is lower.
+std::int64_t host_memory_bytes();
+// The most memory this process has held so far; 0 where the system does not say.
+std::int64_t process_peak_bytes();
+
+// "weights 1.2 MiB, …, total 45.6 MiB".
+std::string describe(const MemoryBudget& budget);
+
+}  // namespace longspan

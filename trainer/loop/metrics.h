@@ -1,0 +1,42 @@
+// Metrics: one line a step for people, one JSON line for programs; and the counts a run is described by.
+#pragma once
+
+#include <cstdint>
+#include <fstream>
+#include <string>
+
+#include "trainer/config/config.h"
+
+namespace longspan {
+
+// What one step did, as rank 0 sees it.
+struct StepMetrics {
+  std::int64_t step = 0;
+  double loss = 0;       // mean over all tokens with a label
+  double grad_norm = 0;  // before clipping
+  double lr = 0;
+  double seconds = 0;
+  std::int64_t tokens = 0;  // all ranks
+  double exposed_context_seconds = 0, exposed_data_seconds = 0;
+  double flops_per_token = 0;
+  std::int64_t peak_bytes = 0;  // of this rank's arenas
+};
+
+// "step 12/400 | loss 5.4321 | …".
+std::string describe(const StepMetrics& metrics, std::int64_t total_steps);
+
+// RUN/metrics.jsonl, flushed line by line. Floating-point values are written so that they read back exactly.
+class MetricsFile {
+ public:
+  // Opens it to continue after `last_step`: lines of later steps, and a line cut short, are dropped.
+  MetricsFile(std::string path, std::int64_t last_step);
+  void add(const StepMetrics& metrics);
+  void add_validation(std::int64_t step, double loss);
+
+ private:
+  void write(const std::string& line);
+  std::string path_;
+  std::ofstream file_;
+};
+
+}  // namespace longspan

@@ -1,0 +1,96 @@
+#include "trainer/loop/run_plan.h"
+
+#include <algorithm>
+#include <unistd.h>
+
+#include "models/model.h"
+
+namespace longspan {
+namespace {
+
+constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+struct HostNeed {
+  int ranks = 0;
+  std::int64_t num_bytes = 0;  // of all of them
+};
+
+HostNeed need_of_this_host(const MemoryBudget& budget, Communicator& world) {
+  const std::string here = host_name();
+  HostNeed need;
+  for (const std::string& entry : gather_strings(world, fmt::format("{} {}", budget.total(), here))) {
+    const std::size_t space = entry.find(' ');
+    if (entry.substr(space + 1) != here) continue;
+    ++need.ranks;
+    need.num_bytes += std::stoll(entry.substr(0, space));
+  }
+  return need;
+}
+
+}  // namespace
+
+PlanPlace RunPlan::place(const Config& config) const {
+  return {config.parallel.context_scheme, mesh.context, rank % mesh.context};
+}
+
+std::vector<std::int64_t> RunPlan::sequences_at(const Config& config, std::int64_t consumed) const {
+  const std::int64_t first = consumed + rank / mesh.context * (config.data.global_batch / mesh.data);
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(sequences_per_rank));
+  for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = first + static_cast<std::int64_t>(i);
+  return indices;
+}
+
+RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads) {
+  RunPlan plan{
+      .mesh = resolve_mesh(world, static_cast<int>(config.parallel.data), static_cast<int>(config.parallel.context)),
+      .rank = rank,
+      .num_threads = num_threads,
+      .budget = {}};
+  plan.sequences_per_rank = config.data.global_batch / plan.mesh.data;
+  LS_CHECK(plan.sequences_per_rank * plan.mesh.data == config.data.global_batch, "global batch {} over {} data ranks",
+           config.data.global_batch, plan.mesh.data);
+  plan.sequences_each = sequences_per_micro_batch(config, plan.mesh);
+  plan.budget = predict_memory(config, {plan.mesh, rank, num_threads});
+  return plan;
+}
+
+void require_memory(const Config& config, const RunPlan& plan, Communicator& world) {
+  const HostNeed need = need_of_this_host(plan.budget, world);
+  const std::int64_t have =
+      config.run.memory_gib > 0 ? static_cast<std::int64_t>(config.run.memory_gib * kGib) : host_memory_bytes();
+  if (need.num_bytes <= have) return;
+  const std::int64_t fits =
+      longest_sequence_that_fits(config, {plan.mesh, plan.rank, plan.num_threads}, need.ranks, have);
+  fail(ErrorKind::kMemory, "{} rank(s) on {} would need {:.3f} GiB, {:.3f} are there ({}); each: {}\n{}", need.ranks,
+       host_name(), static_cast<double>(need.num_bytes) / kGib, static_cast<double>(have) / kGib,
+       config.run.memory_gib > 0 ? "run.memory_gib" : "physical memory", describe(plan.budget),
+       fits > 0 ? fmt::format("the longest data.sequence_length that fits is {}; or use more hosts, precision bf16, or "
+                              "model.recompute: selective",
+                              fits)
+                : "not even a sequence of 64 tokens fits: use a smaller model, or more memory");
+}
+
+std::string describe(const Config& config, const RunPlan& plan) {
+  const ModelConfig& model = config.model;
+  const std::int64_t length = config.data.sequence_length;
+  return fmt::format(
+      "parameters        {}\n"
+      "tokens a step     {} ({} sequences of {})\n"
+      "ranks             {} = {} data x {} context ({}), {} thread(s) each\n"
+      "micro-batches     {} a rank and step, {} sequence(s) each\n"
+      "FLOPs a token     {:.4g}, {:.4g} of them attention (6 x matrix parameters + visible pairs, forward and "
+      "backward)\n"
+      "memory a rank     {}\n",
+      count_parameters(model), config.data.global_batch * length, config.data.global_batch, length, plan.mesh.world(),
+      plan.mesh.data, plan.mesh.context, config.parallel.context_scheme, plan.num_threads,
+      plan.sequences_per_rank / plan.sequences_each, plan.sequences_each, training_flops_per_token(model, length),
+      attention_flops_per_token(model, length), describe(plan.budget));
+}
+
+}  // namespace longspan

@@ -1,0 +1,35 @@
+// RunPlan: what a config means for a given world: mesh, batches, threads and memory of this rank.
+#pragma once
+
+#include <string>
+
+#include "parallel/mesh.h"
+#include "trainer/loop/memory_budget.h"
+#include "trainer/loop/step_plan.h"
+
+namespace longspan {
+
+struct RunPlan {
+  MeshShape mesh;
+  int rank = 0;
+  int num_threads = 1;
+  std::int64_t sequences_per_rank = 1;  // of a data rank, a step
+  std::int64_t sequences_each = 1;      // a micro-batch
+  MemoryBudget budget;
+
+  PlanPlace place(const Config& config) const;
+  // Indices of the sequences that this rank's data group trains on when `consumed` came before.
+  std::vector<std::int64_t> sequences_at(const Config& config, std::int64_t consumed) const;
+};
+
+// Throws Error(kUsage) naming every factor where they do not fit, Error(kUnsupported) where the scheme refuses.
+RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads);
+
+// Throws Error(kMemory), with the longest sequence that fits, if the ranks of this host need more than
+// run.memory_gib or the machine has. Collective.
+void require_memory(const Config& config, const RunPlan& plan, Communicator& world);
+
+// The derived numbers a run prints before it starts: parameters, tokens a step, groups, FLOPs, memory.
+std::string describe(const Config& config, const RunPlan& plan);
+
+}  // namespace longspan

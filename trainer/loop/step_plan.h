@@ -1,0 +1,65 @@
+// StepPlan: what a rank needs to run one step - tokens, labels, attention plans - and the thread that prepares the
+// next.
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "trainer/loop/local_batch.h"
+
+namespace longspan {
+
+// The attention problem of one kind of layer over packed documents.
+ContextProblem attention_problem(const ModelConfig& model, const AttentionKind& kind,
+                                 const std::vector<std::int64_t>& cu_seqlens);
+
+// One rank's part of one micro-batch. All plans share one home.
+struct PlannedMicroBatch {
+  LocalBatch local;
+  std::vector<std::shared_ptr<const ContextPlan>> plans;  // one an entry of model.pattern
+};
+
+struct StepPlan {
+  std::vector<PlannedMicroBatch> micro_batches;
+  std::int64_t num_tokens = 0;  // of all sequences of this data rank
+  std::int64_t num_labels = 0;  // on this rank alone
+  std::uint64_t hash = 0;       // of every plan: equal on all ranks of the context group
+};
+
+// How a context group's rank takes its part.
+struct PlanPlace {
+  std::string scheme;
+  int context_ranks = 1;
+  int context_rank = 0;
+};
+
+// The plan of each entry of model.pattern over these documents, proved right; equal problems share one.
+std::vector<std::shared_ptr<const ContextPlan>> plan_pattern(const ModelConfig& model, const PlanPlace& place,
+                                                             const std::vector<std::int64_t>& cu_seqlens);
+
+// Sequences `indices` of the loader as micro-batches of `sequences_each`. A pure function; plans come out proved right.
+StepPlan plan_step(const Loader& loader, const ModelConfig& model, const PlanPlace& place,
+                   const std::vector<std::int64_t>& indices, std::int64_t sequences_each);
+
+// Prepares the step after the one under way in a thread of its own.
+class StepPlanner {
+ public:
+  StepPlanner(const Loader& loader, const ModelConfig& model, PlanPlace place, std::int64_t sequences_each);
+  // The plan of these sequences: the one prepared, or made now. Rethrows what went wrong while it was prepared.
+  StepPlan take(const std::vector<std::int64_t>& indices);
+  // Begins to prepare the plan of these sequences.
+  void prepare(std::vector<std::int64_t> indices);
+
+ private:
+  const Loader& loader_;
+  const ModelConfig& model_;
+  PlanPlace place_;
+  std::int64_t sequences_each_;
+  std::vector<std::int64_t> prepared_;
+  std::future<StepPlan> next_;  // last: its destructor waits for the thread, which reads the members above
+};
+
+}  // namespace longspan

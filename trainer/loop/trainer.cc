@@ -1,0 +1,180 @@
+#include "trainer/loop/trainer.h"
+
+#include <chrono>
+#include <optional>
+
+#include "kernels/ops/matmul.h"
+#include "trainer/launch/launch.h"
+#include "trainer/loop/metrics.h"
+#include "trainer/loop/run_folder.h"
+#include "trainer/loop/run_plan.h"
+#include "trainer/loop/run_state.h"
+#include "trainer/loop/schedule.h"
+#include "trainer/loop/step_runner.h"
+
+namespace longspan {
+namespace {
+
+// What rank 0 alone keeps: the run's folder, its metrics and its checkpoints.
+struct Desk {
+  explicit Desk(const Config& config)
+      : folder(config.run_folder()),
+        checkpoints(config.checkpoint_folder(), config.checkpoint.keep, config.checkpoint.async) {}
+  RunFolder folder;
+  CheckpointWriter checkpoints;
+  std::optional<MetricsFile> metrics;  // opened once it is known which step comes next
+};
+
+class Trainer {
+ public:
+  Trainer(const Config& config, Communicator& world, const TrainerHooks& hooks);
+  void run();
+
+ private:
+  void announce();
+  void resume();
+  void train_step();
+  void validate();
+  void save();
+  bool any_rank_wants_to_stop();
+  bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
+  void print(const std::string& text) const {
+    if (desk_) hooks_.print(text);
+  }
+
+  const Config& config_;
+  const TrainerHooks& hooks_;
+  Communicator& world_;
+  RunPlan plan_;
+  Mesh mesh_;
+  std::optional<Desk> desk_;
+  std::unique_ptr<Loader> training_, validation_;
+  StepRunner runner_;
+  StepPlanner planner_;
+  double flops_per_token_;
+  std::int64_t step_ = 0;      // steps done
+  std::int64_t consumed_ = 0;  // sequences trained on, over all ranks
+  std::int64_t saved_ = -1;    // step of the last checkpoint
+};
+
+RunPlan checked_plan(const Config& config, Communicator& world) {
+  require_same(world, to_yaml(config), "config");
+  RunPlan plan = make_run_plan(config, world.size(), world.rank(), threads_per_rank(config.run.threads, world));
+  require_memory(config, plan, world);
+  return plan;
+}
+
+std::unique_ptr<Loader> checked_loader(const Config& config, Communicator& world) {
+  auto loader = make_training_loader(config.data, config.model.vocab, config.run.seed);
+  require_same(world, fmt::format("{:016x}", loader->fingerprint()), "training data");
+  return loader;
+}
+
+Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& hooks)
+    : config_(config),
+      hooks_(hooks),
+      world_(world),
+      plan_(checked_plan(config, world)),
+      mesh_(world, plan_.mesh),
+      training_(checked_loader(config, world)),
+      runner_(config, mesh_, plan_.num_threads, plan_.budget),
+      planner_(*training_, config.model, plan_.place(config), plan_.sequences_each),
+      flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)) {
+  if (!config.data.validation.empty()) validation_ = make_validation_loader(config.data, config.model.vocab);
+  if (world.rank() == 0) desk_.emplace(config);
+}
+
+void Trainer::announce() {
+  if (!desk_) return;
+  const std::string yaml = to_yaml(config_);
+  desk_->folder.write("config.yaml", yaml);
+  print(yaml);
+  print(describe(config_, plan_) +
+        fmt::format("hardware          {}\ndata              {}", describe_matmul_hardware(), training_->describe()));
+}
+
+void Trainer::resume() {
+  const auto state = resume_run(config_, training_->fingerprint(), world_,
+                                training_tensors(runner_.model().parameters(), runner_.optimizer()), hooks_.print);
+  if (state) {
+    runner_.refresh_compute();
+    step_ = saved_ = state->step;
+    consumed_ = state->sequences_consumed;
+  }
+  if (desk_) desk_->metrics.emplace(config_.run_folder() + "/metrics.jsonl", step_);
+}
+
+void Trainer::train_step() {
+  const auto start = std::chrono::steady_clock::now();
+  StepPlan plan = planner_.take(plan_.sequences_at(config_, consumed_));
+  ++step_;
+  consumed_ += config_.data.global_batch;
+  if (step_ < config_.run.steps) planner_.prepare(plan_.sequences_at(config_, consumed_));
+
+  const double lr = learning_rate(config_.optimizer, config_.run.steps, step_);
+  const StepOutcome outcome = runner_.train(plan, step_, lr);
+  if (!desk_) return;
+  const StepMetrics metrics{.step = step_,
+                            .loss = outcome.loss,
+                            .grad_norm = outcome.grad_norm,
+                            .lr = lr,
+                            .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                            .tokens = outcome.num_tokens,
+                            .exposed_context_seconds = outcome.exposed_context_seconds,
+                            .exposed_data_seconds = outcome.exposed_data_seconds,
+                            .flops_per_token = flops_per_token_,
+                            .peak_bytes = runner_.peak_bytes()};
+  desk_->metrics->add(metrics);
+  if (step_ == 1 || step_ == config_.run.steps || due(config_.log.every)) print(describe(metrics, config_.run.steps));
+  hooks_.progress(step_, config_.run.steps);
+}
+
+void Trainer::validate() {
+  const std::int64_t count = std::min(config_.data.validation_sequences, validation_->sequences_per_epoch());
+  const double loss = runner_.validate(*validation_, plan_.place(config_), count);
+  if (!desk_) return;
+  desk_->metrics->add_validation(step_, loss);
+  print(fmt::format("step {}/{} | validation loss {:.6f} over {} sequence(s)", step_, config_.run.steps, loss, count));
+}
+
+void Trainer::save() {
+  if (saved_ == step_) return;
+  saved_ = step_;
+  if (!desk_) return;
+  desk_->checkpoints.save({.step = step_,
+                           .sequences_consumed = consumed_,
+                           .data_fingerprint = training_->fingerprint(),
+                           .config_yaml = to_yaml(config_),
+                           .tensors = training_tensors(runner_.model().parameters(), runner_.optimizer())});
+}
+
+bool Trainer::any_rank_wants_to_stop() {
+  std::array<double, 1> wants = {hooks_.stop_requested() ? 1.0 : 0.0};
+  world_.all_reduce(wants, ReduceOp::kMax);
+  return wants[0] > 0;
+}
+
+void Trainer::run() {
+  announce();
+  resume();
+  bool stopped = false;
+  while (step_ < config_.run.steps && !stopped) {
+    train_step();
+    const bool last = step_ == config_.run.steps;
+    if (validation_ && (last || due(config_.data.validate_every))) validate();
+    stopped = any_rank_wants_to_stop();
+    if (last || stopped || due(config_.checkpoint.every)) save();
+  }
+  if (desk_) desk_->checkpoints.finish();
+  world_.barrier();  // no rank leaves as if all were well while the last save may still fail
+  print(fmt::format("{} after step {}/{}", stopped ? "asked to stop: saved and leaving" : "done", step_,
+                    config_.run.steps));
+}
+
+}  // namespace
+
+void train(const Config& config, Communicator& world, const TrainerHooks& hooks) {
+  Trainer(config, world, hooks).run();
+}
+
+}  // namespace longspan
