@@ -29,4 +29,8 @@ Blocks blocks_of_rows(std::int64_t rows, std::int64_t row_elements);
 void parallel_for(const Exec& exec, const Blocks& blocks,
                   const std::function<void(std::int64_t, std::int64_t, std::int64_t)>& body);
 
+// body(row, begin, end) for the columns begin … end-1 of every row, wide rows cut in pieces: for work without sums.
+void for_each_span(const Exec& exec, std::int64_t rows, std::int64_t width,
+                   const std::function<void(std::int64_t, std::int64_t, std::int64_t)>& body);
+
 }  // namespace longspan::cpu

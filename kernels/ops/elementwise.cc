@@ -16,7 +16,7 @@ void cast(const Exec& exec, const Tensor& in, const Tensor& out) {
   checks.expect_float("in", in, 1, Tensor::kMaxDims);
   checks.expect_float("out", out, 1, Tensor::kMaxDims);
   checks.expect_like("out", out, out.dtype, in);
-  choose_kernel<Cast>("cast", exec, in.dtype).run(exec, {in, out});
+  choose_kernel<Cast>("cast", exec, in.dtype, out.dtype).run(exec, {in, out});
 }
 
 void add_row_sum(const Exec& exec, const Tensor& x, const Tensor& out) {

@@ -14,7 +14,8 @@ namespace longspan {
 // shape.
 struct KernelDesc {
   Device device = Device::kCpu;
-  DType dtype = DType::kF32;  // of the operands that may be fp32 or bf16
+  DType dtype = DType::kF32;   // of the operands that are read
+  DType result = DType::kF32;  // of those that are written, where it may differ
   std::string describe() const;
 };
 

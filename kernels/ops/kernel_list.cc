@@ -1,5 +1,7 @@
 #include "kernels/ops/kernel_list.h"
 
+#include <array>
+
 namespace longspan {
 namespace {
 
@@ -12,7 +14,8 @@ KernelList<Args> list() {
 }  // namespace
 
 std::string KernelDesc::describe() const {
-  return fmt::format("{} {}", name_of(device), name_of(dtype));
+  if (result == dtype) return fmt::format("{} {}", name_of(device), name_of(dtype));
+  return fmt::format("{} {} to {}", name_of(device), name_of(dtype), name_of(result));
 }
 
 Refusal needs_cpu(const KernelDesc& desc) {
@@ -22,67 +25,67 @@ Refusal needs_cpu(const KernelDesc& desc) {
 
 template <>
 KernelList<Matmul> kernels_of() {
-  return list<Matmul, cpu::matmul_sgemm, cpu::matmul_onednn, cpu::matmul_converted, reference::matmul>();
+  return list<Matmul, cpu::kMatmulSgemm, cpu::kMatmulOneDnn, cpu::kMatmulConverted, reference::kMatmul>();
 }
 template <>
 KernelList<EmbeddingForward> kernels_of() {
-  return list<EmbeddingForward, cpu::embedding_forward, reference::embedding_forward>();
+  return list<EmbeddingForward, cpu::kEmbeddingForward, reference::kEmbeddingForward>();
 }
 template <>
 KernelList<EmbeddingBackward> kernels_of() {
-  return list<EmbeddingBackward, cpu::embedding_backward, reference::embedding_backward>();
+  return list<EmbeddingBackward, cpu::kEmbeddingBackward, reference::kEmbeddingBackward>();
 }
 template <>
 KernelList<RmsNormForward> kernels_of() {
-  return list<RmsNormForward, cpu::rms_norm_forward, reference::rms_norm_forward>();
+  return list<RmsNormForward, cpu::kRmsNormForward, reference::kRmsNormForward>();
 }
 template <>
 KernelList<RmsNormBackward> kernels_of() {
-  return list<RmsNormBackward, cpu::rms_norm_backward, reference::rms_norm_backward>();
+  return list<RmsNormBackward, cpu::kRmsNormBackward, reference::kRmsNormBackward>();
 }
 template <>
 KernelList<RotaryTable> kernels_of() {
-  return list<RotaryTable, cpu::rotary_table, reference::rotary_table>();
+  return list<RotaryTable, cpu::kRotaryTable, reference::kRotaryTable>();
 }
 template <>
 KernelList<Rotary> kernels_of() {
-  return list<Rotary, cpu::rotary, reference::rotary>();
+  return list<Rotary, cpu::kRotary, reference::kRotary>();
 }
 template <>
 KernelList<SwigluForward> kernels_of() {
-  return list<SwigluForward, cpu::swiglu_forward, reference::swiglu_forward>();
+  return list<SwigluForward, cpu::kSwigluForward, reference::kSwigluForward>();
 }
 template <>
 KernelList<SwigluBackward> kernels_of() {
-  return list<SwigluBackward, cpu::swiglu_backward, reference::swiglu_backward>();
+  return list<SwigluBackward, cpu::kSwigluBackward, reference::kSwigluBackward>();
 }
 template <>
 KernelList<Add> kernels_of() {
-  return list<Add, cpu::add, reference::add>();
+  return list<Add, cpu::kAdd, reference::kAdd>();
 }
 template <>
 KernelList<Cast> kernels_of() {
-  return list<Cast, cpu::cast, reference::cast>();
+  return list<Cast, cpu::kCast, reference::kCast>();
 }
 template <>
 KernelList<AddRowSum> kernels_of() {
-  return list<AddRowSum, cpu::add_row_sum, reference::add_row_sum>();
+  return list<AddRowSum, cpu::kAddRowSum, reference::kAddRowSum>();
 }
 template <>
 KernelList<FillZero> kernels_of() {
-  return list<FillZero, cpu::fill_zero, reference::fill_zero>();
+  return list<FillZero, cpu::kFillZero, reference::kFillZero>();
 }
 template <>
 KernelList<HeadLoss> kernels_of() {
-  return list<HeadLoss, cpu::head_loss, reference::head_loss>();
+  return list<HeadLoss, cpu::kHeadLoss, reference::kHeadLoss>();
 }
 template <>
 KernelList<SumOfSquares> kernels_of() {
-  return list<SumOfSquares, cpu::sum_of_squares, reference::sum_of_squares>();
+  return list<SumOfSquares, cpu::kSumOfSquares, reference::kSumOfSquares>();
 }
 template <>
 KernelList<AdamW> kernels_of() {
-  return list<AdamW, cpu::adamw, reference::adamw>();
+  return list<AdamW, cpu::kAdamw, reference::kAdamw>();
 }
 
 }  // namespace longspan

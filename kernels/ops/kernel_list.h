@@ -9,46 +9,46 @@
 namespace longspan {
 
 namespace cpu {
-extern const Kernel<Matmul> matmul_sgemm;
-extern const Kernel<Matmul> matmul_onednn;
-extern const Kernel<Matmul> matmul_converted;
-extern const Kernel<EmbeddingForward> embedding_forward;
-extern const Kernel<EmbeddingBackward> embedding_backward;
-extern const Kernel<RmsNormForward> rms_norm_forward;
-extern const Kernel<RmsNormBackward> rms_norm_backward;
-extern const Kernel<RotaryTable> rotary_table;
-extern const Kernel<Rotary> rotary;
-extern const Kernel<SwigluForward> swiglu_forward;
-extern const Kernel<SwigluBackward> swiglu_backward;
-extern const Kernel<Add> add;
-extern const Kernel<Cast> cast;
-extern const Kernel<AddRowSum> add_row_sum;
-extern const Kernel<FillZero> fill_zero;
-extern const Kernel<HeadLoss> head_loss;
-extern const Kernel<SumOfSquares> sum_of_squares;
-extern const Kernel<AdamW> adamw;
+extern const Kernel<Matmul> kMatmulSgemm;
+extern const Kernel<Matmul> kMatmulOneDnn;
+extern const Kernel<Matmul> kMatmulConverted;
+extern const Kernel<EmbeddingForward> kEmbeddingForward;
+extern const Kernel<EmbeddingBackward> kEmbeddingBackward;
+extern const Kernel<RmsNormForward> kRmsNormForward;
+extern const Kernel<RmsNormBackward> kRmsNormBackward;
+extern const Kernel<RotaryTable> kRotaryTable;
+extern const Kernel<Rotary> kRotary;
+extern const Kernel<SwigluForward> kSwigluForward;
+extern const Kernel<SwigluBackward> kSwigluBackward;
+extern const Kernel<Add> kAdd;
+extern const Kernel<Cast> kCast;
+extern const Kernel<AddRowSum> kAddRowSum;
+extern const Kernel<FillZero> kFillZero;
+extern const Kernel<HeadLoss> kHeadLoss;
+extern const Kernel<SumOfSquares> kSumOfSquares;
+extern const Kernel<AdamW> kAdamw;
 
 // "AVX2", "AVX-512 with AMX bf16", …: what oneDNN will use on this machine.
 std::string matmul_instruction_set();
 }  // namespace cpu
 
 namespace reference {
-extern const Kernel<Matmul> matmul;
-extern const Kernel<EmbeddingForward> embedding_forward;
-extern const Kernel<EmbeddingBackward> embedding_backward;
-extern const Kernel<RmsNormForward> rms_norm_forward;
-extern const Kernel<RmsNormBackward> rms_norm_backward;
-extern const Kernel<RotaryTable> rotary_table;
-extern const Kernel<Rotary> rotary;
-extern const Kernel<SwigluForward> swiglu_forward;
-extern const Kernel<SwigluBackward> swiglu_backward;
-extern const Kernel<Add> add;
-extern const Kernel<Cast> cast;
-extern const Kernel<AddRowSum> add_row_sum;
-extern const Kernel<FillZero> fill_zero;
-extern const Kernel<HeadLoss> head_loss;
-extern const Kernel<SumOfSquares> sum_of_squares;
-extern const Kernel<AdamW> adamw;
+extern const Kernel<Matmul> kMatmul;
+extern const Kernel<EmbeddingForward> kEmbeddingForward;
+extern const Kernel<EmbeddingBackward> kEmbeddingBackward;
+extern const Kernel<RmsNormForward> kRmsNormForward;
+extern const Kernel<RmsNormBackward> kRmsNormBackward;
+extern const Kernel<RotaryTable> kRotaryTable;
+extern const Kernel<Rotary> kRotary;
+extern const Kernel<SwigluForward> kSwigluForward;
+extern const Kernel<SwigluBackward> kSwigluBackward;
+extern const Kernel<Add> kAdd;
+extern const Kernel<Cast> kCast;
+extern const Kernel<AddRowSum> kAddRowSum;
+extern const Kernel<FillZero> kFillZero;
+extern const Kernel<HeadLoss> kHeadLoss;
+extern const Kernel<SumOfSquares> kSumOfSquares;
+extern const Kernel<AdamW> kAdamw;
 }  // namespace reference
 
 // The list of an operator's implementations. There is one for each specialisation below.
@@ -89,8 +89,12 @@ KernelList<AdamW> kernels_of();
 
 // The first implementation on the list that does not refuse.
 template <class Args>
+const Kernel<Args>& choose_kernel(std::string_view op, const Exec& exec, DType dtype, DType result) {
+  return choose(op, kernels_of<Args>(), KernelDesc{exec.device, dtype, result});
+}
+template <class Args>
 const Kernel<Args>& choose_kernel(std::string_view op, const Exec& exec, DType dtype) {
-  return choose(op, kernels_of<Args>(), KernelDesc{exec.device, dtype});
+  return choose_kernel<Args>(op, exec, dtype, dtype);
 }
 
 }  // namespace longspan

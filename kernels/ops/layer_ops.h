@@ -1,7 +1,7 @@
 // The memory-bound operators of a transformer: embedding, RMSNorm, rotary positions, SwiGLU, addition.
 //
-// "float dtype" is fp32 or bf16, alike for all operands of a call unless stated. Statistics and sums are fp32 or better.
-// Weight gradients are fp32 and added to (+=); activation gradients are written (=) unless stated.
+// "float dtype" is fp32 or bf16, alike for all operands of a call unless stated. Statistics and sums are fp32 or
+// better. Weight gradients are fp32 and added to (+=); activation gradients are written (=) unless stated.
 #pragma once
 
 #include "kernels/core/exec.h"
@@ -19,7 +19,7 @@ struct RmsNormForward {
   Tensor x;       // [T,E] or [T,H,D], any outer strides
   Tensor weight;  // [E] or [D], same dtype as x
   Tensor y;       // like x; may alias x
-  Tensor rstd;    // [T] or [T,H] fp32, saved for backward; absent: not saved
+  Tensor rstd{};  // [T] or [T,H] fp32, saved for backward; absent: not saved
   float eps = 1e-5f;
 };
 void rms_norm_forward(const Exec& exec, const RmsNormForward& args);

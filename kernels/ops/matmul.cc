@@ -20,12 +20,12 @@ void matmul(const Exec& exec, const Matmul& args) {
   if (args.bias) checks.expect("bias", args.bias, args.a.dtype, {n});
   checks.expect_apart("c", args.c, "a", args.a);
   checks.expect_apart("c", args.c, "b", args.b);
-  choose_kernel<Matmul>("matmul", exec, args.a.dtype).run(exec, args);
+  choose_kernel<Matmul>("matmul", exec, args.a.dtype, args.c.dtype).run(exec, args);
 }
 
 std::string describe_matmul_hardware() {
   const auto chosen = [](DType dtype) {
-    return choose("matmul", kernels_of<Matmul>(), KernelDesc{Device::kCpu, dtype}).name();
+    return choose("matmul", kernels_of<Matmul>(), KernelDesc{Device::kCpu, dtype, dtype}).name();
   };
   return fmt::format("{}; fp32 products: {}; bf16 products: {}", cpu::matmul_instruction_set(), chosen(DType::kF32),
                      chosen(DType::kBF16));

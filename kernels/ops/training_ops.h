@@ -10,12 +10,12 @@ namespace longspan {
 
 // Softmax cross-entropy fused with the output head, in chunks of tokens, so that full logits never exist.
 struct HeadLoss {
-  Tensor hidden;   // [T,E] float dtype
-  Tensor weight;   // [V,E] same dtype
-  Tensor labels;   // [T] int32; -1: no loss at this token
+  Tensor hidden;         // [T,E] float dtype
+  Tensor weight;         // [V,E] same dtype
+  Tensor labels;         // [T] int32; -1: no loss at this token
   float grad_scale = 0;  // of each token's loss in the gradients (1 / tokens with a label in the whole batch)
-  Tensor dhidden;  // [T,E] same dtype, written; absent: loss only
-  Tensor dweight;  // [V,E] fp32 +=; absent exactly when dhidden is
+  Tensor dhidden{};      // [T,E] same dtype, written; absent: loss only
+  Tensor dweight{};      // [V,E] fp32 +=; absent exactly when dhidden is
   std::int64_t chunk_tokens = 512;
 };
 struct HeadLossResult {
@@ -33,7 +33,7 @@ double sum_of_squares(const Exec& exec, const Tensor& x);
 //   w -= lr * (m / (1 - b1^step) / (sqrt(v / (1 - b2^step)) + eps) + weight_decay * w).
 struct AdamW {
   Tensor weight, grad, m, v;  // fp32, same number of elements, contiguous; grad is only read
-  Tensor compute_copy;        // bf16 or fp32 copy of the weight to refresh; absent: none
+  Tensor compute_copy{};      // bf16 or fp32 copy of the weight to refresh; absent: none
   float lr = 0, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0, grad_scale = 1;
   std::int64_t step = 1;  // counted from 1
 };

@@ -27,6 +27,6 @@ void run(const Exec&, const AdamW& args) {
 
 }  // namespace
 
-const Kernel<AdamW> adamw{"reference", needs_cpu, run};
+const Kernel<AdamW> kAdamw{"reference", needs_cpu, run};
 
 }  // namespace longspan::reference

@@ -40,9 +40,9 @@ void run_fill_zero(const Exec& exec, const FillZero& args) {
 
 }  // namespace
 
-const Kernel<Add> add{"reference", needs_cpu, run_add};
-const Kernel<Cast> cast{"reference", needs_cpu, run_cast};
-const Kernel<AddRowSum> add_row_sum{"reference", needs_cpu, run_add_row_sum};
-const Kernel<FillZero> fill_zero{"reference", needs_cpu, run_fill_zero};
+const Kernel<Add> kAdd{"reference", needs_cpu, run_add};
+const Kernel<Cast> kCast{"reference", needs_cpu, run_cast};
+const Kernel<AddRowSum> kAddRowSum{"reference", needs_cpu, run_add_row_sum};
+const Kernel<FillZero> kFillZero{"reference", needs_cpu, run_fill_zero};
 
 }  // namespace longspan::reference

@@ -21,7 +21,7 @@ void run_backward(const Exec&, const EmbeddingBackward& args) {
 
 }  // namespace
 
-const Kernel<EmbeddingForward> embedding_forward{"reference", needs_cpu, run_forward};
-const Kernel<EmbeddingBackward> embedding_backward{"reference", needs_cpu, run_backward};
+const Kernel<EmbeddingForward> kEmbeddingForward{"reference", needs_cpu, run_forward};
+const Kernel<EmbeddingBackward> kEmbeddingBackward{"reference", needs_cpu, run_backward};
 
 }  // namespace longspan::reference

@@ -37,6 +37,6 @@ HeadLossResult run(const Exec&, const HeadLoss& args) {
 
 }  // namespace
 
-const Kernel<HeadLoss> head_loss{"reference", needs_cpu, run};
+const Kernel<HeadLoss> kHeadLoss{"reference", needs_cpu, run};
 
 }  // namespace longspan::reference

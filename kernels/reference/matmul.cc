@@ -21,6 +21,6 @@ void run(const Exec&, const Matmul& args) {
 
 }  // namespace
 
-const Kernel<Matmul> matmul{"reference", needs_cpu, run};
+const Kernel<Matmul> kMatmul{"reference", needs_cpu, run};
 
 }  // namespace longspan::reference

@@ -30,7 +30,7 @@ void run_backward(const Exec&, const RmsNormBackward& args) {
 
 }  // namespace
 
-const Kernel<RmsNormForward> rms_norm_forward{"reference", needs_cpu, run_forward};
-const Kernel<RmsNormBackward> rms_norm_backward{"reference", needs_cpu, run_backward};
+const Kernel<RmsNormForward> kRmsNormForward{"reference", needs_cpu, run_forward};
+const Kernel<RmsNormBackward> kRmsNormBackward{"reference", needs_cpu, run_backward};
 
 }  // namespace longspan::reference

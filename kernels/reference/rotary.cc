@@ -30,7 +30,7 @@ void run(const Exec&, const Rotary& args) {
 
 }  // namespace
 
-const Kernel<RotaryTable> rotary_table{"reference", needs_cpu, run_table};
-const Kernel<Rotary> rotary{"reference", needs_cpu, run};
+const Kernel<RotaryTable> kRotaryTable{"reference", needs_cpu, run_table};
+const Kernel<Rotary> kRotary{"reference", needs_cpu, run};
 
 }  // namespace longspan::reference

@@ -12,6 +12,6 @@ double run(const Exec&, const SumOfSquares& args) {
 
 }  // namespace
 
-const Kernel<SumOfSquares> sum_of_squares{"reference", needs_cpu, run};
+const Kernel<SumOfSquares> kSumOfSquares{"reference", needs_cpu, run};
 
 }  // namespace longspan::reference

@@ -21,7 +21,7 @@ void run_backward(const Exec&, const SwigluBackward& args) {
 
 }  // namespace
 
-const Kernel<SwigluForward> swiglu_forward{"reference", needs_cpu, run_forward};
-const Kernel<SwigluBackward> swiglu_backward{"reference", needs_cpu, run_backward};
+const Kernel<SwigluForward> kSwigluForward{"reference", needs_cpu, run_forward};
+const Kernel<SwigluBackward> kSwigluBackward{"reference", needs_cpu, run_backward};
 
 }  // namespace longspan::reference
