@@ -1,16 +1,17 @@
 #include "kernels/core/arena.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
+#include <sys/mman.h>
 
 namespace longspan {
 namespace {
 
 constexpr std::int64_t kAlignment = 64;  // a cache line, and the widest vector
 
-double mib(std::int64_t num_bytes) { return static_cast<double>(num_bytes) / (1 << 20); }
+double mib(std::int64_t num_bytes) {
+  return static_cast<double>(num_bytes) / (1 << 20);
+}
 
 }  // namespace
 

@@ -26,7 +26,8 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
 
   // A contiguous tensor, 64-byte aligned, uninitialised. Throws Error(kMemory) with the budget when it does not fit.
-  Tensor allocate(std::string_view name, MemoryCategory category, DType dtype, std::initializer_list<std::int64_t> shape);
+  Tensor allocate(std::string_view name, MemoryCategory category, DType dtype,
+                  std::initializer_list<std::int64_t> shape);
   Tensor allocate_zeroed(std::string_view name, MemoryCategory category, DType dtype,
                          std::initializer_list<std::int64_t> shape);
 

@@ -42,9 +42,12 @@ struct bf16 {
 // The DType of a C++ element type.
 template <class T>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return DType::kF32;
-  else if constexpr (std::is_same_v<T, bf16>) return DType::kBF16;
-  else if constexpr (std::is_same_v<T, std::int32_t>) return DType::kI32;
+  if constexpr (std::is_same_v<T, float>)
+    return DType::kF32;
+  else if constexpr (std::is_same_v<T, bf16>)
+    return DType::kBF16;
+  else if constexpr (std::is_same_v<T, std::int32_t>)
+    return DType::kI32;
   else {
     static_assert(std::is_same_v<T, std::int64_t>, "no DType for this type");
     return DType::kI64;

@@ -40,13 +40,13 @@ namespace detail {
 }  // namespace longspan
 
 // Our own invariants and callers' contracts: throws Error(kInternal) with place, condition and message.
-#define LS_CHECK(condition, ...)                                                                              \
-  do {                                                                                                        \
+#define LS_CHECK(condition, ...)                                                                                    \
+  do {                                                                                                              \
     if (!(condition)) ::longspan::detail::check_failed(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__)); \
   } while (0)
 
 // What the user or the machine can get wrong: throws Error(kind); the message ends with what to try.
-#define LS_REQUIRE(kind, condition, ...)                                                  \
-  do {                                                                                    \
-    if (!(condition)) ::longspan::fail(::longspan::ErrorKind::kind, __VA_ARGS__);         \
+#define LS_REQUIRE(kind, condition, ...)                                          \
+  do {                                                                            \
+    if (!(condition)) ::longspan::fail(::longspan::ErrorKind::kind, __VA_ARGS__); \
   } while (0)

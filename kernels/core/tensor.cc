@@ -6,7 +6,9 @@
 
 namespace longspan {
 
-std::string_view name_of(Device device) { return device == Device::kCpu ? "cpu" : "cuda"; }
+std::string_view name_of(Device device) {
+  return device == Device::kCpu ? "cpu" : "cuda";
+}
 
 Tensor::Tensor(void* memory, DType type, std::initializer_list<std::int64_t> sizes, Device where)
     : data(memory), dtype(type), device(where), dims(static_cast<int>(sizes.size())) {
@@ -46,7 +48,8 @@ bool Tensor::same_shape(const Tensor& other) const {
 }
 
 Tensor Tensor::narrow(int dim, std::int64_t begin, std::int64_t end) const {
-  LS_CHECK(0 <= begin && begin <= end && end <= size(dim), "[{}, {}) of dimension {} of {}", begin, end, dim, describe());
+  LS_CHECK(0 <= begin && begin <= end && end <= size(dim), "[{}, {}) of dimension {} of {}", begin, end, dim,
+           describe());
   Tensor part = *this;
   part.data = static_cast<char*>(data) + begin * stride[dim] * size_of(dtype);
   part.shape[dim] = end - begin;

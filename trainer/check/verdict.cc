@@ -1,8 +1,9 @@
 #include "trainer/check/verdict.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 
 #include "kernels/core/error.h"
 

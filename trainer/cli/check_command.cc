@@ -1,7 +1,8 @@
 // longspan check: golden attention cases, run over any number of ranks and judged.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
-#include <fmt/format.h>
 #include <memory>
 #include <string>
 #include <vector>
