@@ -92,13 +92,14 @@ void clear_carry(const Exec& exec, const Tensor& out, const Tensor& lse);
 
 // Once all partials of a row are merged: folds the sink logit [H] fp32 (absent: none) into out and total_lse,
 //   total_lse = log(exp(lse) + exp(sink)),  out *= exp(lse - total_lse),
-// and writes the result, cast once, to result [Tq, H, Dv] of any float dtype. total_lse [Tq, H] may alias lse.
+// and writes the result, cast once, to result [Tq, H, Dv] of any float dtype. total_lse [Tq, H] may alias lse, an fp32
+// result may alias out.
 void finish_forward(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& sink, const Tensor& result,
                     const Tensor& total_lse);
 
 // delta_i = sum_d dout_id * out_id with out the finished result; dsink [H] fp32 (absent: none) += over rows of
 //   -exp(sink_h - total_lse_i) * delta_i.
-void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, const Tensor& total_lse, const Tensor& sink,
-                    const Tensor& delta, const Tensor& dsink);
+void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, const Tensor& total_lse,
+                    const Tensor& sink, const Tensor& delta, const Tensor& dsink);
 
 }  // namespace longspan

@@ -1,0 +1,23 @@
+// The implementations of attention, named for attention_list.cc; each lives in the room of its namespace.
+#pragma once
+
+#include "kernels/ops/attention.h"
+
+namespace longspan::cpu {
+
+const AttentionOp& blocked_attention();
+
+// The row-wise companions of attention.h; operands have been checked.
+void clear_carry(const Exec& exec, const Tensor& out, const Tensor& lse);
+void finish_forward(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& sink, const Tensor& result,
+                    const Tensor& total_lse);
+void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, const Tensor& total_lse,
+                    const Tensor& sink, const Tensor& delta, const Tensor& dsink);
+
+}  // namespace longspan::cpu
+
+namespace longspan::reference {
+
+const AttentionOp& attention();
+
+}  // namespace longspan::reference
