@@ -24,7 +24,7 @@ struct Hdf5Slab {
 
 // Every failure is an Error(kData) that names the file, the object and HDF5's innermost reason; nothing is printed.
 // HDF5 itself is not thread-safe, so all calls of a process go through one mutex: any thread may use its own Hdf5File.
-// One Hdf5File belongs to one thread at a time.
+// Const members of one Hdf5File may be called from several threads.
 class Hdf5File {
  public:
   static Hdf5File open(const std::string& path);    // to read
