@@ -24,14 +24,14 @@ struct RunConfig {
 };
 
 struct DataConfig {
-  std::vector<std::string> train;       // token files, or "synthetic:passkey"
-  std::vector<double> weights;          // one a train source; empty: by size
+  std::vector<std::string> train;  // token files, or "synthetic:passkey"
+  std::vector<double> weights;     // one a train source; empty: by size
   std::vector<std::string> validation;
-  std::string tokenizer = "bytes";      // bytes | path of a SentencePiece model
+  std::string tokenizer = "bytes";  // bytes | path of a SentencePiece model
   std::int64_t sequence_length = 1024;
-  std::int64_t global_batch = 1;        // sequences a step over all ranks
-  std::string packing = "concat";       // concat | documents
-  std::int64_t validate_every = 0;      // steps; 0: only after the last step (where there is validation data)
+  std::int64_t global_batch = 1;    // sequences a step over all ranks
+  std::string packing = "concat";   // concat | documents
+  std::int64_t validate_every = 0;  // steps; 0: only after the last step (where there is validation data)
   std::int64_t validation_sequences = 8;
 };
 
@@ -40,7 +40,7 @@ struct OptimizerConfig {
   double lr = 3e-4, min_lr_ratio = 0.1;
   std::string schedule = "cosine";  // constant | linear | cosine | wsd
   std::int64_t warmup_steps = 100;
-  double decay_fraction = 0.2;      // wsd: last share of the steps
+  double decay_fraction = 0.2;  // wsd: last share of the steps
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
   double weight_decay = 0.1, clip_norm = 1.0;
 };
@@ -53,9 +53,9 @@ struct ParallelConfig {
 };
 
 struct CheckpointConfig {
-  std::string dir;           // empty: RUN/checkpoints
-  std::int64_t every = 0;    // steps; 0: only after the last step and on a signal
-  std::int64_t keep = 2;     // newest whole ones kept; 0: all
+  std::string dir;         // empty: RUN/checkpoints
+  std::int64_t every = 0;  // steps; 0: only after the last step and on a signal
+  std::int64_t keep = 2;   // newest whole ones kept; 0: all
   bool async = true;
   bool resume = true;
 };
