@@ -10,7 +10,7 @@
 #include "trainer/loop/run_plan.h"
 #include "trainer/loop/run_state.h"
 #include "trainer/loop/schedule.h"
-#include "trainer/loop/step_runner.h"
+#include "trainer/loop/learner.h"
 
 namespace longspan {
 namespace {
@@ -49,7 +49,7 @@ class Trainer {
   Mesh mesh_;
   std::optional<Desk> desk_;
   std::unique_ptr<Loader> training_, validation_;
-  StepRunner runner_;
+  Learner learner_;
   StepPlanner planner_;
   double flops_per_token_;
   std::int64_t step_ = 0;      // steps done
@@ -77,7 +77,7 @@ Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& 
       plan_(checked_plan(config, world)),
       mesh_(world, plan_.mesh),
       training_(checked_loader(config, world)),
-      runner_(config, mesh_, plan_.num_threads, plan_.budget),
+      learner_(config, mesh_, plan_.num_threads, plan_.budget),
       planner_(*training_, config.model, plan_.place(config), plan_.sequences_each),
       flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)) {
   if (!config.data.validation.empty()) validation_ = make_validation_loader(config.data, config.model.vocab);
@@ -95,9 +95,9 @@ void Trainer::announce() {
 
 void Trainer::resume() {
   const auto state = resume_run(config_, training_->fingerprint(), world_,
-                                training_tensors(runner_.model().parameters(), runner_.optimizer()), hooks_.print);
+                                training_tensors(learner_.model().parameters(), learner_.optimizer()), hooks_.print);
   if (state) {
-    runner_.refresh_compute();
+    learner_.refresh_compute();
     step_ = saved_ = state->step;
     consumed_ = state->sequences_consumed;
   }
@@ -112,7 +112,7 @@ void Trainer::train_step() {
   if (step_ < config_.run.steps) planner_.prepare(plan_.sequences_at(config_, consumed_));
 
   const double lr = learning_rate(config_.optimizer, config_.run.steps, step_);
-  const StepOutcome outcome = runner_.train(plan, step_, lr);
+  const StepOutcome outcome = learner_.train(plan, step_, lr);
   if (!desk_) return;
   const StepMetrics metrics{.step = step_,
                             .loss = outcome.loss,
@@ -123,7 +123,7 @@ void Trainer::train_step() {
                             .exposed_context_seconds = outcome.exposed_context_seconds,
                             .exposed_data_seconds = outcome.exposed_data_seconds,
                             .flops_per_token = flops_per_token_,
-                            .peak_bytes = runner_.peak_bytes()};
+                            .peak_bytes = learner_.peak_bytes()};
   desk_->metrics->add(metrics);
   if (step_ == 1 || step_ == config_.run.steps || due(config_.log.every)) print(describe(metrics, config_.run.steps));
   hooks_.progress(step_, config_.run.steps);
@@ -131,7 +131,7 @@ void Trainer::train_step() {
 
 void Trainer::validate() {
   const std::int64_t count = std::min(config_.data.validation_sequences, validation_->sequences_per_epoch());
-  const double loss = runner_.validate(*validation_, plan_.place(config_), count);
+  const double loss = learner_.validate(*validation_, plan_.place(config_), count);
   if (!desk_) return;
   desk_->metrics->add_validation(step_, loss);
   print(fmt::format("step {}/{} | validation loss {:.6f} over {} sequence(s)", step_, config_.run.steps, loss, count));
@@ -145,7 +145,7 @@ void Trainer::save() {
                            .sequences_consumed = consumed_,
                            .data_fingerprint = training_->fingerprint(),
                            .config_yaml = to_yaml(config_),
-                           .tensors = training_tensors(runner_.model().parameters(), runner_.optimizer())});
+                           .tensors = training_tensors(learner_.model().parameters(), learner_.optimizer())});
 }
 
 bool Trainer::any_rank_wants_to_stop() {

@@ -1,11 +1,12 @@
 // Checkpoints: round trip, every way to tear or alter one, which are kept, full disks, errors of the writing thread.
 #include "trainer/checkpoint/checkpoint.h"
 
+#include <gtest/gtest.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <gtest/gtest.h>
 #include <numeric>
 #include <sys/mount.h>
 #include <sys/resource.h>

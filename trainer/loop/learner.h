@@ -1,4 +1,4 @@
-// StepRunner: one rank's model, optimizer and memory, and what it does in a training step and in validation.
+// Learner: one rank's model, optimizer and memory, and what it does in a training step and in validation.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ struct StepOutcome {
 };
 
 // All calls are collective over the mesh's world.
-class StepRunner {
+class Learner {
  public:
   // Weights are initialised from run.seed. Keeps references. The budget sizes the arenas.
-  StepRunner(const Config& config, Mesh& mesh, int num_threads, const MemoryBudget& budget);
+  Learner(const Config& config, Mesh& mesh, int num_threads, const MemoryBudget& budget);
 
   // Forward, backward, reduction of gradients, clipping, update. Throws Error(kUsage) on every rank, and leaves the
   // weights alone, where loss or gradient is not finite; Error(kData) where no token carries a label.

@@ -1,4 +1,4 @@
-#include "trainer/loop/step_runner.h"
+#include "trainer/loop/learner.h"
 
 #include <array>
 #include <bit>
@@ -32,7 +32,7 @@ double clip_scale(double norm, double clip_norm) {
 
 }  // namespace
 
-StepRunner::StepRunner(const Config& config, Mesh& mesh, int num_threads, const MemoryBudget& budget)
+Learner::Learner(const Config& config, Mesh& mesh, int num_threads, const MemoryBudget& budget)
     : config_(config),
       mesh_(mesh),
       weights_("weights", with_room(budget.weights + budget.gradients)),
@@ -46,16 +46,16 @@ StepRunner::StepRunner(const Config& config, Mesh& mesh, int num_threads, const 
   refresh_compute();
 }
 
-std::int64_t StepRunner::peak_bytes() const {
+std::int64_t Learner::peak_bytes() const {
   return weights_.peak_bytes() + state_.peak_bytes() + activations_.peak_bytes() + workspace_.peak_bytes();
 }
 
-AttentionSet StepRunner::attention_for(const PlannedMicroBatch& micro_batch) {
+AttentionSet Learner::attention_for(const PlannedMicroBatch& micro_batch) {
   return AttentionSet(config_.model, model_.precision(), micro_batch.plans, mesh_.context());
 }
 
 // Equal plans on all ranks: the greatest hash is also the smallest.
-void StepRunner::require_same_plans(const StepPlan& plan, std::int64_t step) {
+void Learner::require_same_plans(const StepPlan& plan, std::int64_t step) {
   const auto hash = std::bit_cast<std::int64_t>(plan.hash);
   std::array<std::int64_t, 2> greatest = {hash, ~hash};
   mesh_.context().all_reduce(Tensor(greatest.data(), DType::kI64, {2}), ReduceOp::kMax);
@@ -65,7 +65,7 @@ void StepRunner::require_same_plans(const StepPlan& plan, std::int64_t step) {
              step);
 }
 
-HeadLossResult StepRunner::accumulate_gradients(StepPlan& plan, double total_labels, StepOutcome& outcome) {
+HeadLossResult Learner::accumulate_gradients(StepPlan& plan, double total_labels, StepOutcome& outcome) {
   HeadLossResult sum;
   fill_zero(exec_, model_.all_gradients());
   for (PlannedMicroBatch& micro_batch : plan.micro_batches) {
@@ -79,7 +79,7 @@ HeadLossResult StepRunner::accumulate_gradients(StepPlan& plan, double total_lab
   return sum;
 }
 
-StepOutcome StepRunner::train(StepPlan& plan, std::int64_t step, double lr) {
+StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
   StepOutcome outcome;
   require_same_plans(plan, step);
   const bool counts = mesh_.context_rank() == 0;  // tokens of a sequence once, labels where they live
@@ -110,7 +110,7 @@ StepOutcome StepRunner::train(StepPlan& plan, std::int64_t step, double lr) {
   return outcome;
 }
 
-double StepRunner::validate(const Loader& loader, const PlanPlace& place, std::int64_t count) {
+double Learner::validate(const Loader& loader, const PlanPlace& place, std::int64_t count) {
   std::array<double, 2> sums = {0, 0};
   for (std::int64_t index = mesh_.data_rank(); index < count; index += mesh_.shape().data) {
     StepPlan plan = plan_step(loader, config_.model, place, {index}, 1);
