@@ -1,7 +1,8 @@
 #include "parallel/comm/wait_text.h"
 
-#include <algorithm>
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace longspan {
 

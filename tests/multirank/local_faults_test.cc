@@ -1,9 +1,10 @@
 // What a failing, silent or disagreeing rank does to the others, on threads as ranks.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <new>
 #include <stdexcept>
 #include <thread>

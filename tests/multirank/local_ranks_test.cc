@@ -1,5 +1,6 @@
 // Every rank body on threads as ranks.
 #include <gtest/gtest.h>
+
 #include <tuple>
 
 #include "tests/multirank/rank_bodies.h"

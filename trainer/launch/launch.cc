@@ -1,12 +1,13 @@
 #include "trainer/launch/launch.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fmt/format.h>
 #include <new>
 #include <sched.h>
 #include <string_view>

@@ -1,10 +1,11 @@
 // Exit codes, the one error line, who may start ranks, and how cores are shared out.
 #include "trainer/launch/launch.h"
 
-#include <atomic>
-#include <cstdlib>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
 #include <new>
 #include <optional>
 #include <sched.h>
