@@ -8,11 +8,12 @@
 #define LONGSPAN_KERNELS_CPU_VECTOR_INL_H_
 #endif
 
-#include <algorithm>
-#include <cstddef>
+#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
-#include "hwy/contrib/math/math-inl.h"
+#include <algorithm>
+#include <cstddef>
+
 #include "kernels/core/tensor.h"
 
 HWY_BEFORE_NAMESPACE();
