@@ -14,11 +14,11 @@ enum class RopeScalingKind : std::uint8_t { kNone, kLinear, kNtk, kYarn, kLlama3
 struct RopeScaling {
   RopeScalingKind kind = RopeScalingKind::kNone;
   double factor = 1;
-  std::int64_t original_length = 8192;     // NTK, YaRN, Llama-3
-  double low_freq_factor = 1;              // Llama-3
-  double high_freq_factor = 4;             // Llama-3
-  double beta_fast = 32, beta_slow = 1;    // YaRN
-  std::optional<double> attention_factor;  // YaRN: 0.1 ln(factor) + 1 unless given
+  std::int64_t original_length = 8192;          // NTK, YaRN, Llama-3
+  double low_freq_factor = 1;                   // Llama-3
+  double high_freq_factor = 4;                  // Llama-3
+  double beta_fast = 32, beta_slow = 1;         // YaRN
+  std::optional<double> attention_factor = {};  // YaRN: 0.1 ln(factor) + 1 unless given
 };
 
 // One map of model.pattern: the attention of one layer.
@@ -26,7 +26,7 @@ struct AttentionKind {
   std::string kind = "softmax";
   bool causal = true;
   std::int64_t window = 0;
-  std::optional<float> scale;
+  std::optional<float> scale = {};
   bool sink = false;
   bool operator==(const AttentionKind&) const = default;
 };
@@ -40,7 +40,7 @@ struct ModelConfig {
   double init_std = 0.02;
   bool tie_embeddings = true, qk_norm = false, qkv_bias = false;
   double rope_theta = 10000;
-  RopeScaling rope_scaling;
+  RopeScaling rope_scaling = {};
   std::vector<AttentionKind> pattern{AttentionKind{}};  // layer l uses pattern[l % size]
   Recompute recompute = Recompute::kNone;
 

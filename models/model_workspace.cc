@@ -1,4 +1,4 @@
-// Scratch of the operators a model calls, from their documented needs.
+// Scratch of the operators that a model calls, from their documented needs.
 #include <algorithm>
 
 #include "models/model.h"
@@ -7,17 +7,45 @@
 namespace longspan {
 namespace {
 
-std::int64_t floats(std::int64_t count) {
+// Column sums (gradients of norms and biases) add up to this many partial rows.
+constexpr std::int64_t kPartialRows = 64;
+// A bf16 product without bf16 instructions converts blocks of this edge to fp32.
+constexpr std::int64_t kConvertedEdge = 1024;
+// With such instructions the library blocks by cache sizes and thread; this is room for it.
+constexpr std::int64_t kBlockedProductBytesPerThread = std::int64_t{4} << 20;
+
+std::int64_t bytes_of(DType dtype, std::int64_t rows, std::int64_t columns) {
   SizeCounter counter;
-  counter.allocate("", MemoryCategory::kWorkspace, DType::kF32, {count});
+  counter.allocate("", MemoryCategory::kWorkspace, dtype, {rows, columns});
   return counter.used_bytes();
+}
+
+// Any product with these sizes, whichever of its three matrices is the result.
+std::int64_t product_bytes(DType precision, int num_threads, std::int64_t m, std::int64_t n, std::int64_t k) {
+  if (precision == DType::kF32) return 0;
+  for (std::int64_t* size : {&m, &n, &k}) *size = std::min(*size, kConvertedEdge);
+  const std::int64_t converted =
+      bytes_of(DType::kF32, m, n) + bytes_of(DType::kF32, n, k) + bytes_of(DType::kF32, m, k);
+  return std::max(converted, num_threads * kBlockedProductBytesPerThread);
 }
 
 }  // namespace
 
-std::int64_t model_workspace_bytes(const ModelConfig& config, DType, std::int64_t tokens, int) {
-  const HeadLoss defaults;
-  return floats(std::min(tokens, defaults.chunk_tokens) * config.vocab);
+std::int64_t model_workspace_bytes(const ModelConfig& config, DType precision, std::int64_t tokens, int num_threads) {
+  if (tokens == 0) return 0;
+  const auto product = [&](std::int64_t rows, std::int64_t width) {
+    return product_bytes(precision, num_threads, rows, width, config.hidden);
+  };
+  const std::int64_t q_width = config.heads * config.head_dim;  // at least as wide as k and v
+  const std::int64_t chunk = std::min(tokens, HeadLoss{}.chunk_tokens);
+  std::int64_t head = bytes_of(DType::kF32, chunk, config.vocab);
+  if (precision != DType::kF32) head += bytes_of(precision, chunk, config.vocab);
+  return std::max({
+      head + product(chunk, config.vocab),
+      product(tokens, q_width),
+      product(tokens, config.ffn),
+      bytes_of(DType::kF32, kPartialRows, std::max(config.hidden, q_width)),
+  });
 }
 
 }  // namespace longspan

@@ -1,0 +1,91 @@
+// Every gradient of the whole model against complex-step derivatives of a scalar reference, on one rank and on several.
+#include <functional>
+#include <gtest/gtest.h>
+
+#include "tests/models/model_runs.h"
+
+namespace longspan::test {
+namespace {
+
+struct Variant {
+  std::string name;
+  std::function<void(ModelConfig&)> change;
+};
+
+class ModelGradients : public testing::TestWithParam<Variant> {};
+
+TEST_P(ModelGradients, MatchTheReferenceOnAnyNumberOfRanks) {
+  ModelConfig config = tiny_config();
+  GetParam().change(config);
+  const PackedTokens batch = packed_tokens({0, 9, 9, 10, 26}, config.vocab);
+  const Weights<float> weights = test_weights(config, 7);
+  const auto labels = static_cast<double>(count_labels(batch));
+  ReferenceResult expected = reference_gradients(config, weights, batch);
+  for (auto& [name, values] : expected.gradients)
+    for (double& value : values) value /= labels;
+
+  double error_of_one_rank = 0;
+  for (const int ranks : {1, 2, 3, 8})
+    for (const std::string scheme : {"ring", "striped"}) {
+      SCOPED_TRACE(scheme + " over " + std::to_string(ranks));
+      const RunResult run = run_model(config, weights, batch, {.ranks = ranks, .scheme = scheme});
+      EXPECT_EQ(run.num_tokens, count_labels(batch));
+      EXPECT_NEAR(run.loss, expected.loss, 2e-6 * expected.loss);
+      EXPECT_EQ(run.loss, run.evaluated_loss);
+      ASSERT_EQ(run.gradients.size(), expected.gradients.size());
+      for (const auto& [name, values] : expected.gradients)
+        EXPECT_LT(relative_error(run.gradients.at(name), values), 1e-4) << name;
+      const double error = relative_error(run.gradients, expected.gradients);
+      if (ranks == 1) error_of_one_rank = error;
+      EXPECT_LE(error, 1.1 * error_of_one_rank);
+      RecordProperty(scheme + std::to_string(ranks), std::to_string(error));
+    }
+}
+
+AttentionKind windowed(std::int64_t window) {
+  AttentionKind kind;
+  kind.window = window;
+  return kind;
+}
+
+RopeScaling scaling_of(RopeScalingKind kind) {
+  RopeScaling scaling;
+  scaling.kind = kind;
+  scaling.factor = 4;
+  scaling.original_length = 16;
+  scaling.beta_fast = 2;
+  scaling.beta_slow = 0.5;
+  return scaling;
+}
+
+const Variant kVariants[] = {
+    {"plain", [](ModelConfig&) {}},
+    {"tied", [](ModelConfig& c) { c.tie_embeddings = true; }},
+    {"grouped_queries", [](ModelConfig& c) { c.kv_heads = 2; }},
+    {"one_kv_head", [](ModelConfig& c) { c.kv_heads = 1; }},
+    {"qk_norm", [](ModelConfig& c) { c.qk_norm = true, c.kv_heads = 2; }},
+    {"qkv_bias", [](ModelConfig& c) { c.qkv_bias = true; }},
+    {"sink", [](ModelConfig& c) { c.pattern[0].sink = true; }},
+    {"full_attention_scaled", [](ModelConfig& c) { c.pattern[0].causal = false, c.pattern[0].scale = 0.3f; }},
+    {"windows_in_pattern",
+     [](ModelConfig& c) {
+       c.pattern = {windowed(3), AttentionKind{}, windowed(1)}, c.layers = 3;
+     }},
+    {"everything",
+     [](ModelConfig& c) {
+       c.pattern = {windowed(5), AttentionKind{}};
+       c.pattern[0].sink = true;
+       c.qk_norm = c.qkv_bias = c.tie_embeddings = true;
+       c.kv_heads = 2;
+       c.rope_scaling = scaling_of(RopeScalingKind::kYarn);
+     }},
+    {"rope_llama3", [](ModelConfig& c) { c.rope_scaling = scaling_of(RopeScalingKind::kLlama3), c.layers = 1; }},
+    {"rope_linear", [](ModelConfig& c) { c.rope_scaling = scaling_of(RopeScalingKind::kLinear), c.layers = 1; }},
+    {"rope_ntk", [](ModelConfig& c) { c.rope_scaling = scaling_of(RopeScalingKind::kNtk), c.layers = 1; }},
+};
+
+INSTANTIATE_TEST_SUITE_P(Variants, ModelGradients, testing::ValuesIn(kVariants),
+                         [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace longspan::test

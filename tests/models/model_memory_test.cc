@@ -1,0 +1,54 @@
+// The memory that is predicted before a run is, to the byte, what the run takes.
+#include <gtest/gtest.h>
+
+#include "tests/models/model_runs.h"
+
+namespace longspan::test {
+namespace {
+
+std::vector<ModelConfig> configs() {
+  std::vector<ModelConfig> all;
+  for (const bool rich : {false, true})
+    for (const std::int64_t layers : {1, 3})
+      for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective})
+        for (const std::int64_t vocab : {13, 700}) {
+          ModelConfig config = tiny_config();
+          config.layers = layers;
+          config.recompute = recompute;
+          config.vocab = vocab;
+          config.tie_embeddings = rich;
+          if (rich) {
+            config.qk_norm = config.qkv_bias = true;
+            config.kv_heads = 1;
+            config.hidden = 24;
+            config.ffn = 5;
+            config.pattern[0].sink = true;
+          }
+          all.push_back(config);
+        }
+  return all;
+}
+
+TEST(ActivationBytes, AreThePeakOfTheArenaOnEveryRank) {
+  for (const ModelConfig& config : configs())
+    for (const DType precision : {DType::kF32, DType::kBF16})
+      for (const std::int64_t length : {1, 5, 43}) {
+        const PackedTokens batch = packed_tokens({0, length}, config.vocab);
+        const RunResult run = run_model(config, test_weights(config, 1), batch,
+                                        {.ranks = 3, .scheme = "striped", .precision = precision});
+        for (std::size_t r = 0; r < 3; ++r)
+          EXPECT_EQ(run.activation_peaks[r], activation_bytes(config, precision, run.tokens_of_rank[r]))
+              << config.layers << " layers, " << run.tokens_of_rank[r] << " tokens on rank " << r;
+      }
+}
+
+TEST(ActivationBytes, RecomputingTakesLess) {
+  ModelConfig config = tiny_config();
+  config.layers = 12;
+  const std::int64_t all = activation_bytes(config, DType::kBF16, 1000);
+  config.recompute = Recompute::kSelective;
+  EXPECT_LT(activation_bytes(config, DType::kBF16, 1000), all / 2);
+}
+
+}  // namespace
+}  // namespace longspan::test
