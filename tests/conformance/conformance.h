@@ -1,0 +1,122 @@
+// The one test that every implementation of every operator passes: it walks the operator's list.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "kernels/ops/kernel_list.h"
+#include "tests/conformance/operand_set.h"
+
+namespace longspan::testing {
+
+template <class Args>
+struct Case {
+  std::string name;
+  std::function<Args(OperandSet&)> build;
+};
+
+enum class ThreadPromise { kSameBits, kSameBitsForSameThreads };
+
+template <class Args>
+struct Conformance {
+  double fp32_bound = 0;  // relative error against the double-precision reference
+  ThreadPromise threads = ThreadPromise::kSameBits;
+  // A plain evaluation in low precision; absent: the reference with results rounded to the dtype.
+  std::function<void(const Args&)> plain{};
+  std::vector<DType> dtypes = {DType::kF32, DType::kBF16};
+};
+
+using Results = std::vector<std::vector<double>>;
+
+// Runs one kernel on fresh operands; what it returns counts as one more result.
+template <class Args>
+Results run_kernel(const Kernel<Args>& kernel, const Case<Args>& test, DType precision, DType storage, int threads) {
+  OperandSet operands(precision, storage);
+  const Args args = test.build(operands);
+  TestExec exec(threads);
+  Results returned;
+  if constexpr (std::is_void_v<typename Kernel<Args>::Result>) {
+    kernel.run(exec, args);
+  } else if constexpr (std::is_same_v<typename Kernel<Args>::Result, HeadLossResult>) {
+    const HeadLossResult result = kernel.run(exec, args);
+    returned = {{result.loss_sum}, {static_cast<double>(result.num_tokens)}};
+  } else {
+    returned = {{kernel.run(exec, args)}};
+  }
+  EXPECT_TRUE(operands.guards_intact()) << "wrote outside its results";
+  EXPECT_EQ(exec.arena().used_bytes(), 0) << "left scratch allocated";
+  Results all = operands.results();
+  all.insert(all.end(), returned.begin(), returned.end());
+  return all;
+}
+
+inline std::vector<double> errors(const Results& actual, const Results& expected) {
+  std::vector<double> all;
+  for (std::size_t i = 0; i < expected.size(); ++i) all.push_back(relative_error(actual[i], expected[i]));
+  return all;
+}
+
+// NaN is equal to itself here: results must be the same bits.
+inline bool same_bits(const Results& a, const Results& b) {
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i].size() != b[i].size() || std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(double)) != 0)
+      return false;
+  return a.size() == b.size();
+}
+
+// fp32: within the bound. bf16: no more than twice the error of the plain evaluation, or within the fp32 bound.
+template <class Args>
+void check_kernel(const Kernel<Args>& kernel, const Case<Args>& test, const Conformance<Args>& rule, DType dtype,
+                  const Results& expected, const std::vector<double>& plain) {
+  SCOPED_TRACE(fmt::format("{}, {}, {}", kernel.name(), test.name, name_of(dtype)));
+  const Results actual = run_kernel(kernel, test, dtype, dtype, 2);
+  const std::vector<double> error = errors(actual, expected);
+  for (std::size_t i = 0; i < error.size(); ++i)
+    EXPECT_LE(error[i], std::max(rule.fp32_bound, 2 * plain[i]))
+        << "result " << i << " of " << error.size() << "; plain evaluation " << plain[i];
+  EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, dtype, 2))) << "differs when repeated";
+  if (rule.threads == ThreadPromise::kSameBits) {
+    EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, dtype, 1))) << "differs between 1 and 2 threads";
+  }
+}
+
+template <class Args>
+std::vector<double> plain_errors(const Case<Args>& test, const Conformance<Args>& rule, DType dtype,
+                                 const Results& expected) {
+  if (dtype == DType::kF32) return std::vector<double>(expected.size(), 0.0);
+  if (!rule.plain) return errors(run_kernel(*kernels_of<Args>().back(), test, dtype, dtype, 1), expected);
+  OperandSet operands(dtype, dtype);
+  rule.plain(test.build(operands));
+  std::vector<double> all(expected.size(), 0.0);
+  const Results results = operands.results();
+  for (std::size_t i = 0; i < results.size(); ++i) all[i] = relative_error(results[i], expected[i]);
+  return all;
+}
+
+template <class Args>
+void check_operator(const std::vector<Case<Args>>& cases, const Conformance<Args>& rule) {
+  const KernelList<Args> list = kernels_of<Args>();
+  ASSERT_GE(list.size(), 2u);
+  EXPECT_EQ(list.back()->name(), "reference");
+  for (const Kernel<Args>* kernel : list) {
+    const Refusal elsewhere = kernel->why_unsupported({Device::kCuda, DType::kF32, DType::kF32});
+    EXPECT_TRUE(elsewhere && !elsewhere->empty()) << kernel->name() << " takes operands on cuda";
+  }
+  for (const Case<Args>& test : cases)
+    for (const DType dtype : rule.dtypes) {
+      const Results expected = run_kernel(*list.back(), test, dtype, DType::kF32, 1);
+      const std::vector<double> plain = plain_errors(test, rule, dtype, expected);
+      for (const Kernel<Args>* kernel : list) {
+        const Refusal refusal = kernel->why_unsupported({Device::kCpu, dtype, dtype});
+        if (refusal) {
+          EXPECT_FALSE(refusal->empty()) << kernel->name();
+        } else {
+          check_kernel(*kernel, test, rule, dtype, expected, plain);
+        }
+      }
+    }
+}
+
+}  // namespace longspan::testing

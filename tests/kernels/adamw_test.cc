@@ -1,0 +1,82 @@
+// AdamW over several steps against the formula written out in double.
+#include <gtest/gtest.h>
+
+#include "kernels/ops/training_ops.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/test_tensor.h"
+
+namespace longspan::testing {
+namespace {
+
+constexpr std::int64_t kCount = 1009;
+
+TEST(AdamW, FollowsTheFormulaForManySteps) {
+  TestTensor weight(DType::kF32, {kCount}), grad(DType::kF32, {kCount}), m(DType::kF32, {kCount}),
+      v(DType::kF32, {kCount}), copy(DType::kBF16, {kCount});
+  weight.fill_normal(1);
+  m.fill(std::vector<double>(kCount, 0.0));
+  v.fill(std::vector<double>(kCount, 0.0));
+  std::vector<double> w = weight.values(), first(kCount), second(kCount);
+  const double beta1 = 0.9f, beta2 = 0.95f, lr = 0.003f, eps = 1e-8f, decay = 0.1f, scale = 0.25f;
+  const TestExec exec(2);
+  for (std::int64_t step = 1; step <= 20; ++step) {
+    grad.fill_normal(100 + static_cast<std::uint64_t>(step));
+    adamw(exec, {.weight = weight,
+                 .grad = grad,
+                 .m = m,
+                 .v = v,
+                 .compute_copy = copy,
+                 .lr = 0.003f,
+                 .beta1 = 0.9f,
+                 .beta2 = 0.95f,
+                 .eps = 1e-8f,
+                 .weight_decay = 0.1f,
+                 .grad_scale = 0.25f,
+                 .step = step});
+    for (std::int64_t i = 0; i < kCount; ++i) {
+      const double g = get_value(grad, i) * scale;
+      first[i] = beta1 * first[i] + (1 - beta1) * g;
+      second[i] = beta2 * second[i] + (1 - beta2) * g * g;
+      const double mean = first[i] / (1 - std::pow(beta1, step)), square = second[i] / (1 - std::pow(beta2, step));
+      w[i] -= lr * (mean / (std::sqrt(square) + eps) + decay * w[i]);
+    }
+  }
+  EXPECT_LT(relative_error(weight.values(), w), 1e-6);
+  EXPECT_LT(relative_error(m.values(), first), 1e-6);
+  EXPECT_LT(relative_error(v.values(), second), 1e-6);
+  for (std::int64_t i = 0; i < kCount; ++i)
+    EXPECT_EQ(copy.view().get<bf16>()[i].bits, bf16(weight.view().get<float>()[i]).bits) << i;
+}
+
+TEST(AdamW, WithoutGradientOnlyDecays) {
+  TestTensor weight(DType::kF32, {3}), zero(DType::kF32, {3}), m(DType::kF32, {3}), v(DType::kF32, {3});
+  weight.fill({1, -2, 4});
+  for (TestTensor* tensor : {&zero, &m, &v}) tensor->fill({0, 0, 0});
+  adamw(TestExec(), {.weight = weight, .grad = zero, .m = m, .v = v, .lr = 0.5f, .weight_decay = 0.5f});
+  EXPECT_EQ(weight.values(), (std::vector<double>{0.75, -1.5, 3}));
+}
+
+TEST(AdamW, RefusesOperandsThatDoNotFit) {
+  TestTensor a(DType::kF32, {4}), b(DType::kF32, {5}), half(DType::kBF16, {4});
+  const TestExec exec;
+  expect_error(ErrorKind::kInternal, {"adamw", "m fp32[5]"},
+               [&] { adamw(exec, {.weight = a, .grad = a, .m = b, .v = a}); });
+  expect_error(ErrorKind::kInternal, {"grad", "bf16[4]", "fp32"},
+               [&] { adamw(exec, {.weight = a, .grad = half, .m = a, .v = a}); });
+  expect_error(ErrorKind::kInternal, {"step 0"},
+               [&] { adamw(exec, {.weight = a, .grad = a, .m = a, .v = a, .step = 0}); });
+}
+
+TEST(SumOfSquares, ShowsNaNAndInfinity) {
+  TestTensor x(DType::kF32, {50000});
+  x.fill_normal(1);
+  const TestExec exec(2);
+  EXPECT_TRUE(std::isfinite(sum_of_squares(exec, x)));
+  set_value(x, 49999, std::numeric_limits<double>::infinity());
+  EXPECT_EQ(sum_of_squares(exec, x), std::numeric_limits<double>::infinity());
+  set_value(x, 7, std::nan(""));
+  EXPECT_TRUE(std::isnan(sum_of_squares(exec, x)));
+}
+
+}  // namespace
+}  // namespace longspan::testing
