@@ -47,7 +47,8 @@ class ContextAttention {
   std::int64_t backward_workspace_bytes() const;
 
   const ContextPlan& plan() const;
-  const ContextStats& stats() const;  // of the last call
+  const ContextStats& stats() const;   // of the last call
+  const ContextStats& totals() const;  // of all calls since it was made
 
  private:
   struct Impl;

@@ -1,9 +1,9 @@
 #include "parallel/context/plan_json.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <array>
-#include <fmt/ranges.h>
 #include <iterator>
 
 namespace longspan {

@@ -1,5 +1,6 @@
-#include <array>
 #include <fmt/ranges.h>
+
+#include <array>
 
 #include "parallel/context/planners.h"
 #include "parallel/context/problem.h"

@@ -22,19 +22,25 @@ class Deliveries {
             {{t.range.begin, t.range.end, t.head_begin, t.head_end}, t.step + 1});
   }
 
-  bool has(TransferKind kind, int rank, int owner, const TokenBlock& block, int step) {
-    if (rank == owner) return true;
-    const auto found = by_place_.find(key(kind, rank, owner));
-    if (found == by_place_.end()) return false;
+  // What of a block is not at hand on a rank in a step, in words; nullopt: all is.
+  std::optional<std::string> find_lacking(TransferKind kind, int rank, int owner, const TokenBlock& block, int step) {
+    if (rank == owner) return std::nullopt;
+    const std::vector<Delivery>& deliveries = by_place_[key(kind, rank, owner)];
     lacking_.assign(1, block);
-    for (const Delivery& delivery : found->second) {
+    for (const Delivery& delivery : deliveries) {
       if (delivery.from_step > step) continue;
       rest_.clear();
       for (const TokenBlock& part : lacking_) append_difference(part, delivery.block, rest_);
       lacking_.swap(rest_);
-      if (lacking_.empty()) return true;
+      if (lacking_.empty()) return std::nullopt;
     }
-    return false;
+    const TokenBlock& part = lacking_.front();
+    std::string when = "which never comes";
+    for (const Delivery& delivery : deliveries)
+      if (delivery.from_step > step && !intersection(part, delivery.block).empty())
+        when = fmt::format("but it comes in step {}", delivery.from_step);
+    return fmt::format("{} of rank {}, tokens {} … {}, heads {} … {}, {}", name_of(kind), owner, part.begin,
+                       part.end - 1, part.head_begin, part.head_end - 1, when);
   }
 
  private:
@@ -55,20 +61,19 @@ std::optional<std::string> find_residency_fault(const DirectionProof& proof) {
     if (!is_operand(t.kind)) continue;
     if (t.to == t.range.owner) return fmt::format("{} brings an owner what is its own", describe(proof, t));
     const TokenBlock block{t.range.begin, t.range.end, t.head_begin, t.head_end};
-    if (!deliveries.has(t.kind, t.from, t.range.owner, block, t.step))
-      return fmt::format("{} is sent before the sender has it", describe(proof, t));
+    if (const auto lacking = deliveries.find_lacking(t.kind, t.from, t.range.owner, block, t.step))
+      return fmt::format("{} is sent before it is at hand: {}", describe(proof, t), *lacking);
   }
   const std::int64_t group = proof.plan.problem.heads / proof.plan.problem.kv_heads;
   const bool backward = &proof.direction == &proof.plan.backward;
   for (const PlanTask& task : proof.direction.tasks) {
     const TokenBlock queries{task.q.begin, task.q.end, task.head_begin, task.head_end};
     const TokenBlock keys{task.kv.begin, task.kv.end, task.head_begin / group, (task.head_end - 1) / group + 1};
-    if (!deliveries.has(TransferKind::kKeyValue, task.rank, task.kv.owner, keys, task.step))
-      return fmt::format("{} needs keys and values that are not at hand", describe(proof, task));
-    if (!deliveries.has(TransferKind::kQuery, task.rank, task.q.owner, queries, task.step))
-      return fmt::format("{} needs queries that are not at hand", describe(proof, task));
-    if (backward && !deliveries.has(TransferKind::kOutputGradient, task.rank, task.q.owner, queries, task.step))
-      return fmt::format("{} needs output gradients that are not at hand", describe(proof, task));
+    auto lacking = deliveries.find_lacking(TransferKind::kKeyValue, task.rank, task.kv.owner, keys, task.step);
+    if (!lacking) lacking = deliveries.find_lacking(TransferKind::kQuery, task.rank, task.q.owner, queries, task.step);
+    if (!lacking && backward)
+      lacking = deliveries.find_lacking(TransferKind::kOutputGradient, task.rank, task.q.owner, queries, task.step);
+    if (lacking) return fmt::format("{} needs {}", describe(proof, task), *lacking);
   }
   return std::nullopt;
 }

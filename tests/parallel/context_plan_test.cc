@@ -1,6 +1,7 @@
 // Planners: what they plan is right by two proofs, balanced as their papers say, and no larger than need be.
-#include <algorithm>
 #include <gtest/gtest.h>
+
+#include <algorithm>
 #include <random>
 #include <set>
 

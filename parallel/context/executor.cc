@@ -1,0 +1,141 @@
+#include "parallel/context/executor.h"
+
+#include "kernels/ops/layer_ops.h"
+#include "parallel/context/rank_program.h"
+#include "parallel/context/step_runner.h"
+
+namespace longspan {
+namespace {
+
+// Multiply-adds between two tests of the transfers under way: a few milliseconds of one core, which keeps a transport
+// busy that moves only while it is looked at.
+constexpr std::int64_t kChunkOperations = std::int64_t{1} << 27;
+
+std::int64_t fp32_bytes(std::int64_t numel) {
+  return booked_bytes(numel * size_of(DType::kF32));
+}
+
+// Attention ops take their scratch from the heap, so that what a call takes from the workspace is known from the plan.
+Exec without_workspace(Exec exec) {
+  exec.workspace = nullptr;
+  return exec;
+}
+
+}  // namespace
+
+struct ContextAttention::Impl {
+  std::shared_ptr<const ContextPlan> plan;
+  Communicator& comm;
+  const AttentionDesc desc;
+  const std::int64_t tokens;  // of this rank
+  const RankProgram forward, backward;
+  ContextStats stats, totals;
+
+  Impl(std::shared_ptr<const ContextPlan> the_plan, Communicator& the_comm, const AttentionDesc& the_desc)
+      : plan(std::move(the_plan)),
+        comm(the_comm),
+        desc(the_desc),
+        tokens(plan->tokens_of(comm.rank())),
+        forward(compile_rank_program(*plan, plan->forward, comm.rank(), max_chunk_pairs())),
+        backward(compile_rank_program(*plan, plan->backward, comm.rank(), max_chunk_pairs())) {}
+
+  std::int64_t max_chunk_pairs() const { return kChunkOperations / (desc.head_dim + desc.value_dim); }
+
+  void note(const ContextStats& call) {
+    stats = call;
+    totals.bytes_sent += call.bytes_sent;
+    totals.pairs += call.pairs;
+    totals.compute_seconds += call.compute_seconds;
+    totals.exposed_seconds += call.exposed_seconds;
+  }
+
+  void expect(const char* name, const Tensor& tensor, std::int64_t heads, std::int64_t size) const {
+    LS_CHECK(tensor.dims == 3 && tensor.shape[0] == tokens && tensor.shape[1] == heads && tensor.shape[2] == size,
+             "context attention of {} on rank {}: {} is {}, expected [{}, {}, {}]", desc.describe(), comm.rank(), name,
+             tensor.describe(), tokens, heads, size);
+  }
+};
+
+ContextAttention::ContextAttention(std::shared_ptr<const ContextPlan> plan, Communicator& comm,
+                                   const AttentionDesc& desc) {
+  LS_CHECK(plan->ranks == comm.size(), "a plan for {} ranks in a group of {}", plan->ranks, comm.size());
+  LS_CHECK(plan->problem.heads == desc.heads && plan->problem.kv_heads == desc.kv_heads,
+           "a plan for {}/{} heads, attention {}", plan->problem.heads, plan->problem.kv_heads, desc.describe());
+  impl_ = std::make_unique<Impl>(std::move(plan), comm, desc);
+}
+
+ContextAttention::~ContextAttention() = default;
+
+void ContextAttention::forward(const Exec& exec, const Forward& args) {
+  const AttentionDesc& desc = impl_->desc;
+  impl_->expect("q", args.q, desc.heads, desc.head_dim);
+  impl_->expect("k", args.k, desc.kv_heads, desc.head_dim);
+  impl_->expect("v", args.v, desc.kv_heads, desc.value_dim);
+  impl_->expect("out", args.out, desc.heads, desc.value_dim);
+  Arena::Scope scope(*exec.workspace);
+  // Merged in fp32 over all steps and rounded once, so that the error does not grow with the number of ranks.
+  const Tensor carry = exec.workspace->allocate("attention output carry", MemoryCategory::kWorkspace, DType::kF32,
+                                                {impl_->tokens, desc.heads, desc.value_dim});
+  clear_carry(exec, carry, args.lse);
+  StepRunner runner(exec, impl_->comm, desc, impl_->forward, {{args.k, args.v}, {}});
+  impl_->note(runner.run([&](std::span<const AttentionTask> tasks, const KeyValue& keys, const KeyValue&) {
+    attention_forward(without_workspace(exec), {desc, args.q, keys.k, keys.v, carry, args.lse, tasks});
+  }));
+  finish_forward(exec, carry, args.lse, args.sink, args.out, args.lse);
+}
+
+void ContextAttention::backward(const Exec& exec, const Backward& args) {
+  const AttentionDesc& desc = impl_->desc;
+  impl_->expect("q", args.q, desc.heads, desc.head_dim);
+  impl_->expect("k", args.k, desc.kv_heads, desc.head_dim);
+  impl_->expect("v", args.v, desc.kv_heads, desc.value_dim);
+  impl_->expect("out", args.out, desc.heads, desc.value_dim);
+  impl_->expect("dout", args.dout, desc.heads, desc.value_dim);
+  impl_->expect("dq", args.dq, desc.heads, desc.head_dim);
+  impl_->expect("dk", args.dk, desc.kv_heads, desc.head_dim);
+  impl_->expect("dv", args.dv, desc.kv_heads, desc.value_dim);
+  Arena& workspace = *exec.workspace;
+  Arena::Scope scope(workspace);
+  const std::int64_t tokens = impl_->tokens;
+  const KeyValueLayout layout(desc);
+  const Tensor delta =
+      workspace.allocate("attention delta", MemoryCategory::kWorkspace, DType::kF32, {tokens, desc.heads});
+  const Tensor dq = workspace.allocate("query gradients", MemoryCategory::kWorkspace, DType::kF32,
+                                       {tokens, desc.heads, desc.head_dim});
+  const Tensor dkv =
+      workspace.allocate("key and value gradients", MemoryCategory::kWorkspace, DType::kF32, {tokens, layout.width()});
+  fill_zero(exec, dq);
+  fill_zero(exec, dkv);
+  begin_backward(exec, args.out, args.dout, args.lse, args.sink, delta, args.dsink);
+  StepRunner runner(exec, impl_->comm, desc, impl_->backward, {{args.k, args.v}, dkv});
+  impl_->note(runner.run([&](std::span<const AttentionTask> tasks, const KeyValue& keys, const KeyValue& grads) {
+    attention_backward(without_workspace(exec),
+                       {desc, args.q, keys.k, keys.v, args.dout, args.lse, delta, dq, grads.k, grads.v, tasks});
+  }));
+  cast(exec, dq, args.dq);
+  cast(exec, layout.view(dkv).k, args.dk);
+  cast(exec, layout.view(dkv).v, args.dv);
+}
+
+std::int64_t ContextAttention::forward_workspace_bytes() const {
+  const AttentionDesc& desc = impl_->desc;
+  return fp32_bytes(impl_->tokens * desc.heads * desc.value_dim) + StepRunner::workspace_bytes(desc, impl_->forward);
+}
+
+std::int64_t ContextAttention::backward_workspace_bytes() const {
+  const AttentionDesc& desc = impl_->desc;
+  return fp32_bytes(impl_->tokens * desc.heads) + fp32_bytes(impl_->tokens * desc.heads * desc.head_dim) +
+         fp32_bytes(impl_->tokens * KeyValueLayout(desc).width()) + StepRunner::workspace_bytes(desc, impl_->backward);
+}
+
+const ContextPlan& ContextAttention::plan() const {
+  return *impl_->plan;
+}
+const ContextStats& ContextAttention::stats() const {
+  return impl_->stats;
+}
+const ContextStats& ContextAttention::totals() const {
+  return impl_->totals;
+}
+
+}  // namespace longspan

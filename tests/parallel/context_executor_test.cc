@@ -1,0 +1,179 @@
+// ContextAttention over ranks as threads: the same result as plain attention however it is spread, in the bytes and
+// the memory that the plan says, and with an error that does not grow with the number of ranks.
+#include <gtest/gtest.h>
+
+#include "parallel/context/rank_program.h"
+#include "parallel/context/task_chunks.h"
+#include "tests/parallel/context_runs.h"
+
+namespace longspan {
+namespace {
+
+using context_runs::Case;
+using context_runs::Inputs;
+using context_runs::Outputs;
+using context_runs::RankReport;
+using context_runs::relative_error;
+using context_runs::RunResult;
+using context_runs::Sink;
+
+struct Errors {
+  double out, lse, dq, dk, dv, dsink;
+};
+Errors errors_of(const Outputs& outputs, const Outputs& expected) {
+  return {relative_error(outputs.out, expected.out), relative_error(outputs.lse, expected.lse),
+          relative_error(outputs.dq, expected.dq),   relative_error(outputs.dk, expected.dk),
+          relative_error(outputs.dv, expected.dv),   relative_error(outputs.dsink, expected.dsink)};
+}
+
+void expect_close(const Errors& errors, double forward, double backward) {
+  EXPECT_LE(errors.out, forward);
+  EXPECT_LE(errors.lse, 1e-5);
+  EXPECT_LE(errors.dq, backward);
+  EXPECT_LE(errors.dk, backward);
+  EXPECT_LE(errors.dv, backward);
+  EXPECT_LE(errors.dsink, backward);
+}
+
+void expect_as_planned(const Case& c, const ContextPlan& plan, const std::vector<RankReport>& ranks) {
+  const auto forward = bytes_sent_by_ranks(plan, plan.forward, c.desc());
+  const auto backward = bytes_sent_by_ranks(plan, plan.backward, c.desc());
+  const auto work = work_of_ranks(plan, plan.forward);
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    const RankReport& report = ranks[rank];
+    EXPECT_EQ(report.forward.bytes_sent, forward[rank]);
+    EXPECT_EQ(report.backward.bytes_sent, backward[rank]);
+    EXPECT_EQ(report.comm_bytes, forward[rank] + backward[rank]);
+    EXPECT_EQ(report.forward.pairs, work[rank]);
+    EXPECT_EQ(report.backward.pairs, work[rank]);
+    EXPECT_EQ(report.forward_peak, report.forward_predicted);
+    EXPECT_EQ(report.backward_peak, report.backward_predicted);
+  }
+}
+
+// Packed and not, windows, full masks, grouped heads, value size unlike the key size, sinks, fewer tokens than ranks.
+std::vector<Case> cases() {
+  return {
+      {.problem = {{0, 61}, 4, 2, true, 0}},
+      {.problem = {{0, 17, 17, 18, 60}, 4, 1, true, 0}, .head_dim = 8, .value_dim = 24, .sink = Sink::kLearned},
+      {.problem = {{0, 23, 53}, 2, 2, true, 7}, .head_dim = 24, .value_dim = 8, .sink = Sink::kLearned},
+      {.problem = {{0, 29, 64}, 4, 2, false, 0}, .num_threads = 2},
+      {.problem = {{0, 40}, 2, 1, true, 1}},
+      {.problem = {{0, 3}, 2, 1, true, 0}, .sink = Sink::kLearned},
+      {.problem = {{0, 1, 2, 3, 4, 5, 6}, 2, 1, true, 0}},
+      {.problem = {{0}, 2, 1, true, 0}},
+      {.problem = {{0, 31, 62}, 4, 2, true, 0}, .dtype = DType::kBF16, .sink = Sink::kLearned},
+  };
+}
+
+TEST(ContextAttention, GivesWhatPlainAttentionGives) {
+  unsigned seed = 1;
+  for (const Case& c : cases()) {
+    const Inputs inputs = context_runs::random_inputs(c, seed++);
+    const Outputs expected = context_runs::reference(c, inputs);
+    for (const ContextPlanner* planner : context_planners())
+      for (const int ranks : {1, 2, 3, 4, 5, 8}) {
+        SCOPED_TRACE(context_cases::describe(planner->name(), c.problem, ranks) + " " + c.desc().describe());
+        const RunResult result = context_runs::run(c, inputs, planner->name(), ranks);
+        const bool rounded = c.dtype == DType::kBF16;
+        expect_close(errors_of(result.outputs, expected), rounded ? 4e-3 : 1e-6, rounded ? 4e-3 : 3e-6);
+        expect_as_planned(c, make_context_plan(planner->name(), c.problem, ranks), result.ranks);
+        if (testing::Test::HasFailure()) return;
+      }
+  }
+}
+
+TEST(ContextAttention, ErrorDoesNotGrowWithRanks) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const Case c{.problem = {{0, 301, 700}, 4, 2, true, 0}, .head_dim = 32, .value_dim = 32, .dtype = dtype};
+    const Inputs inputs = context_runs::random_inputs(c, 77);
+    const Outputs expected = context_runs::reference(c, inputs);
+    for (const ContextPlanner* planner : context_planners()) {
+      const Errors one = errors_of(context_runs::run(c, inputs, planner->name(), 1).outputs, expected);
+      const Errors eight = errors_of(context_runs::run(c, inputs, planner->name(), 8).outputs, expected);
+      SCOPED_TRACE(fmt::format("{} {}: out {:.3g} {:.3g}, dq {:.3g} {:.3g}, dk {:.3g} {:.3g}, dv {:.3g} {:.3g}",
+                               planner->name(), name_of(dtype), one.out, eight.out, one.dq, eight.dq, one.dk, eight.dk,
+                               one.dv, eight.dv));
+      EXPECT_LE(eight.out, 1.1 * one.out);
+      EXPECT_LE(eight.dq, 1.1 * one.dq);
+      EXPECT_LE(eight.dk, 1.1 * one.dk);
+      EXPECT_LE(eight.dv, 1.1 * one.dv);
+    }
+  }
+}
+
+TEST(ContextAttention, RepeatsBitForBit) {
+  const Case c{.problem = {{0, 50, 131}, 4, 2, true, 0}, .sink = Sink::kLearned, .num_threads = 2};
+  const Inputs inputs = context_runs::random_inputs(c, 5);
+  for (const ContextPlanner* planner : context_planners())
+    EXPECT_EQ(context_runs::run(c, inputs, planner->name(), 5).outputs,
+              context_runs::run(c, inputs, planner->name(), 5).outputs);
+}
+
+TEST(ContextAttention, BooksTwoSlotsOfKeysAndThreeOfGradients) {
+  for (const std::string_view scheme : {"ring", "striped"}) {
+    const ContextPlan plan = make_context_plan(scheme, {{0, 64}, 4, 2, false, 0}, 8);
+    for (int rank = 0; rank < 8; ++rank) {
+      const RankProgram forward = compile_rank_program(plan, plan.forward, rank, 1 << 20);
+      EXPECT_EQ(forward.operand_slots, (Slots{8, 8}));
+      EXPECT_TRUE(forward.gradient_slots.empty());
+      const RankProgram backward = compile_rank_program(plan, plan.backward, rank, 1 << 20);
+      EXPECT_EQ(backward.operand_slots, (Slots{8, 8}));
+      EXPECT_EQ(backward.gradient_slots, (Slots{8, 8, 8}));
+    }
+  }
+}
+
+TEST(ContextAttention, RefusesPlansItCannotRun) {
+  ContextPlan plan = make_context_plan("ring", {{0, 8}, 2, 2, true, 0}, 2);
+  const AttentionDesc desc{.heads = 2, .kv_heads = 2, .head_dim = 8, .value_dim = 8, .scale = 1};
+  const auto message = [&] {
+    try {
+      run_local_ranks(2, {.timeout_ms = 60'000}, [&](Communicator& comm) {
+        ContextAttention attention(std::make_shared<const ContextPlan>(plan), comm, desc);
+      });
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(message(), "no error");
+  plan.forward.transfers[0].head_end = 1;
+  EXPECT_NE(message().find("kv of heads 0 … 0 alone"), std::string::npos) << message();
+  plan.forward.transfers[0] = {TransferKind::kQuery, 0, 1, 0, {0, 0, 4}, 0, 2};
+  EXPECT_NE(message().find("moves q: only kv and dkv"), std::string::npos) << message();
+}
+
+TEST(TaskChunks, HoldTheSamePairsInBoundedPieces) {
+  const std::vector<AttentionTask> tasks = {{0, 1000, 0, 1000, 0, 3, {Band::kUnboundedLow, 0}},
+                                            {7, 300, 500, 2100, 2, 4, {-50, 400}},
+                                            {0, 5, 0, 5, 0, 4, {}}};
+  std::vector<int> count(4 * 1000 * 2100);
+  for (const AttentionTask& task : tasks)
+    for (std::int64_t i = task.q_begin; i < task.q_end; ++i)
+      for (std::int64_t j = task.kv_begin; j < task.kv_end; ++j) {
+        const std::int64_t x = (j - task.kv_begin) - (i - task.q_begin);
+        if (x < task.band.lo || x > task.band.hi) continue;
+        for (std::int64_t h = task.head_begin; h < task.head_end; ++h) ++count[(h * 1000 + i) * 2100 + j];
+      }
+  const auto chunks = chunk_tasks(tasks, 20'000);
+  EXPECT_GT(chunks.size(), 50u);
+  for (const auto& chunk : chunks) {
+    std::int64_t pairs = 0;
+    for (const AttentionTask& task : chunk) {
+      pairs += count_pairs(task);
+      for (std::int64_t i = task.q_begin; i < task.q_end; ++i)
+        for (std::int64_t j = task.kv_begin; j < task.kv_end; ++j) {
+          const std::int64_t x = (j - task.kv_begin) - (i - task.q_begin);
+          if (x < task.band.lo || x > task.band.hi) continue;
+          for (std::int64_t h = task.head_begin; h < task.head_end; ++h) --count[(h * 1000 + i) * 2100 + j];
+        }
+    }
+    EXPECT_LE(pairs, 20'000);
+  }
+  EXPECT_TRUE(std::all_of(count.begin(), count.end(), [](int c) { return c == 0; }));
+}
+
+}  // namespace
+}  // namespace longspan
