@@ -88,7 +88,11 @@ std::int64_t Hdf5Dataset::num_elements() const {
 struct Hdf5File::Impl {
   std::string path;
   hid_t file = -1;
-  std::map<std::string, Id> datasets;  // kept open: reopening one would drop its chunks from memory
+  struct OpenDataset {
+    Id id;
+    Hdf5Dataset what;
+  };
+  std::map<std::string, OpenDataset> datasets;  // kept open: reopening one would drop its chunks from memory
 
   ~Impl() {
     const std::lock_guard lock(library_mutex());
@@ -129,17 +133,17 @@ struct Hdf5File::Impl {
     if (!object.valid()) fail(ErrorKind::kData, "{}: {}: there is no such object in the file", path, name);
     return object;
   }
-  hid_t open_dataset(const std::string& name) {
-    if (const auto found = datasets.find(name); found != datasets.end()) return found->second.get();
+  OpenDataset& open_dataset(const std::string& name) {
+    if (const auto found = datasets.find(name); found != datasets.end()) return found->second;
     if (!exists(name)) fail(ErrorKind::kData, "{}: {}: there is no such dataset in the file", path, name);
     Id id(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose);
     require(id.valid(), name, "cannot open the dataset");
-    return datasets.emplace(name, std::move(id)).first->second.get();
+    Hdf5Dataset what = describe(name, id);
+    return datasets.emplace(name, OpenDataset{std::move(id), std::move(what)}).first->second;
   }
-  Hdf5Dataset describe(const std::string& name) {
-    const hid_t id = open_dataset(name);
-    const Id space(H5Dget_space(id), H5Sclose);
-    const Id type(H5Dget_type(id), H5Tclose);
+  Hdf5Dataset describe(const std::string& name, const Id& id) const {
+    const Id space(H5Dget_space(id.get()), H5Sclose);
+    const Id type(H5Dget_type(id.get()), H5Tclose);
     require(space.valid() && type.valid(), name, "cannot read shape and type");
     std::vector<hsize_t> extents(static_cast<std::size_t>(std::max(0, H5Sget_simple_extent_ndims(space.get()))));
     H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr);
@@ -153,9 +157,10 @@ struct Hdf5File::Impl {
   }
   // Selects the slab in the file and checks that `count` values fit it; the spaces for memory and file.
   std::pair<Id, Id> spaces(const std::string& name, const Hdf5Slab* slab, std::size_t count) {
-    const Hdf5Dataset what = describe(name);
+    const OpenDataset& dataset = open_dataset(name);
+    const Hdf5Dataset& what = dataset.what;
     std::int64_t selected = what.num_elements();
-    Id file_space(H5Dget_space(open_dataset(name)), H5Sclose);
+    Id file_space(H5Dget_space(dataset.id.get()), H5Sclose);
     require(file_space.valid(), name, "cannot read its shape");
     if (slab != nullptr) {
       const std::size_t rank = what.shape.size();
@@ -183,13 +188,14 @@ struct Hdf5File::Impl {
     require(memory_space.valid(), name, "cannot select elements");
     return {std::move(memory_space), std::move(file_space)};
   }
-  void add_dataset(const std::string& name, hid_t type, const Id& space, const Id& creation) {
+  void add_dataset(const std::string& name, const Hdf5Dataset& what, const Id& space, const Id& creation) {
     const Id links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
     H5Pset_create_intermediate_group(links.get(), 1);
     H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);  // every element is written: no need to zero it first
-    Id id(H5Dcreate2(file, name.c_str(), type, space.get(), links.get(), creation.get(), H5P_DEFAULT), H5Dclose);
+    Id id(H5Dcreate2(file, name.c_str(), memory_type(what.type), space.get(), links.get(), creation.get(), H5P_DEFAULT),
+          H5Dclose);
     require(id.valid(), name, "cannot create the dataset");
-    datasets.emplace(name, std::move(id));
+    datasets.emplace(name, OpenDataset{std::move(id), what});
   }
   Id make_attribute(const std::string& name, const std::string& object, hid_t type) {
     const Id owner = open_object(object);
@@ -345,7 +351,7 @@ std::vector<std::string> Hdf5File::dataset_names() const {
 Hdf5Dataset Hdf5File::dataset(const std::string& name) const {
   const std::lock_guard lock(library_mutex());
   impl_->require_open();
-  return impl_->describe(name);
+  return impl_->open_dataset(name).what;
 }
 
 void Hdf5File::create_dataset(const std::string& name, const Hdf5Dataset& what) {
@@ -355,7 +361,7 @@ void Hdf5File::create_dataset(const std::string& name, const Hdf5Dataset& what) 
   const Id space(extents.empty() ? H5Screate(H5S_SCALAR)
                                  : H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr),
                  H5Sclose);
-  impl_->add_dataset(name, memory_type(what.type), space, Id(H5Pcreate(H5P_DATASET_CREATE), H5Pclose));
+  impl_->add_dataset(name, what, space, Id(H5Pcreate(H5P_DATASET_CREATE), H5Pclose));
 }
 
 void Hdf5File::create_growing_dataset(const std::string& name, Hdf5Type type, std::int64_t chunk_elements) {
@@ -365,7 +371,7 @@ void Hdf5File::create_growing_dataset(const std::string& name, Hdf5Type type, st
   const Id space(H5Screate_simple(1, &none, &unlimited), H5Sclose);
   const Id creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_chunk(creation.get(), 1, &chunk);
-  impl_->add_dataset(name, memory_type(type), space, creation);
+  impl_->add_dataset(name, {type, {0}}, space, creation);
 }
 
 void Hdf5File::read_raw(const std::string& name, const Hdf5Slab* slab, Hdf5Type type, void* values,
@@ -374,9 +380,9 @@ void Hdf5File::read_raw(const std::string& name, const Hdf5Slab* slab, Hdf5Type 
   impl_->require_open();
   const auto [memory, file] = impl_->spaces(name, slab, count);
   if (count == 0) return;
-  impl_->require(
-      H5Dread(impl_->open_dataset(name), memory_type(type), memory.get(), file.get(), H5P_DEFAULT, values) >= 0, name,
-      "cannot read");
+  impl_->require(H5Dread(impl_->open_dataset(name).id.get(), memory_type(type), memory.get(), file.get(), H5P_DEFAULT,
+                         values) >= 0,
+                 name, "cannot read");
 }
 
 void Hdf5File::write_raw(const std::string& name, const Hdf5Slab* slab, Hdf5Type type, const void* values,
@@ -385,9 +391,9 @@ void Hdf5File::write_raw(const std::string& name, const Hdf5Slab* slab, Hdf5Type
   impl_->require_open();
   const auto [memory, file] = impl_->spaces(name, slab, count);
   if (count == 0) return;
-  impl_->require(
-      H5Dwrite(impl_->open_dataset(name), memory_type(type), memory.get(), file.get(), H5P_DEFAULT, values) >= 0, name,
-      "cannot write");
+  impl_->require(H5Dwrite(impl_->open_dataset(name).id.get(), memory_type(type), memory.get(), file.get(), H5P_DEFAULT,
+                          values) >= 0,
+                 name, "cannot write");
 }
 
 void Hdf5File::append_raw(const std::string& name, Hdf5Type type, const void* values, std::size_t count) {
@@ -395,11 +401,12 @@ void Hdf5File::append_raw(const std::string& name, Hdf5Type type, const void* va
   {
     const std::lock_guard lock(library_mutex());
     impl_->require_open();
-    const Hdf5Dataset what = impl_->describe(name);
-    LS_CHECK(what.shape.size() == 1, "{}: {}: only one dimension grows", impl_->path, name);
-    size = what.shape[0];
+    Impl::OpenDataset& dataset = impl_->open_dataset(name);
+    LS_CHECK(dataset.what.shape.size() == 1, "{}: {}: only one dimension grows", impl_->path, name);
+    size = dataset.what.shape[0];
     const hsize_t grown = static_cast<hsize_t>(size) + count;
-    impl_->require(H5Dset_extent(impl_->open_dataset(name), &grown) >= 0, name, "cannot grow the dataset");
+    impl_->require(H5Dset_extent(dataset.id.get(), &grown) >= 0, name, "cannot grow the dataset");
+    dataset.what.shape[0] = static_cast<std::int64_t>(grown);
   }
   const Hdf5Slab slab{{size}, {static_cast<std::int64_t>(count)}};
   write_raw(name, &slab, type, values, count);
