@@ -14,9 +14,9 @@ namespace longspan {
 // What the last forward or backward did, on this rank.
 struct ContextStats {
   std::int64_t bytes_sent = 0;
-  std::int64_t pairs = 0;          // visible pairs times heads computed
+  std::int64_t pairs = 0;  // visible pairs times heads computed
   double compute_seconds = 0;
-  double exposed_seconds = 0;      // spent waiting for transfers
+  double exposed_seconds = 0;  // spent waiting for transfers
 };
 
 // Not thread-safe; one a rank, plan and kind of layer. c is the number of tokens of this rank.

@@ -43,6 +43,8 @@ void expect_as_planned(const Case& c, const ContextPlan& plan, const std::vector
     const RankReport& report = ranks[rank];
     EXPECT_EQ(report.forward.bytes_sent, forward[rank]);
     EXPECT_EQ(report.backward.bytes_sent, backward[rank]);
+    EXPECT_EQ(report.totals.bytes_sent, forward[rank] + backward[rank]);
+    EXPECT_EQ(report.totals.pairs, 2 * work[rank]);
     EXPECT_EQ(report.comm_bytes, forward[rank] + backward[rank]);
     EXPECT_EQ(report.forward.pairs, work[rank]);
     EXPECT_EQ(report.backward.pairs, work[rank]);

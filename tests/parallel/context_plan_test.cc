@@ -5,6 +5,7 @@
 #include <random>
 #include <set>
 
+#include "parallel/context/plan_report.h"
 #include "parallel/context/validator.h"
 #include "tests/parallel/context_cases.h"
 
@@ -130,6 +131,19 @@ TEST(ContextPlan, RingHoldsTwoBlocksAndThreeOfGradients) {
       EXPECT_EQ(peak_buffers(plan, plan.backward, rank).dkv_tokens, 3 * 8 * 2);
     }
   }
+}
+
+TEST(ContextPlan, ReportIsShortForManyRanks) {
+  const ContextProblem problem{{0, 4096}, 8, 2, true, 0};
+  const AttentionDesc desc{.dtype = DType::kBF16, .heads = 8, .kv_heads = 2, .head_dim = 64, .value_dim = 64};
+  const std::string few = describe_plan(make_context_plan("striped", problem, 4), desc);
+  EXPECT_EQ(std::count(few.begin(), few.end(), '\n'), 1 + 1 + 4 + 2) << few;
+  EXPECT_NE(few.find("striped over 4 ranks, 4096 tokens in 1 documents, causal"), std::string::npos) << few;
+  EXPECT_NE(few.find("24.98 %"), std::string::npos) << few;   // the first rank's work
+  EXPECT_NE(few.find("1.50 MiB"), std::string::npos) << few;  // 3 blocks of 1024 tokens of 512 bytes
+  const std::string many = describe_plan(make_context_plan("ring", problem, 64), desc);
+  EXPECT_EQ(std::count(many.begin(), many.end(), '\n'), 1 + 1 + 3 + 2) << many;
+  EXPECT_NE(many.find("1.984 in all"), std::string::npos) << many;  // (2P - 1) / P, but for single tokens
 }
 
 TEST(ContextPlan, LargePlansAreProvedQuickly) {

@@ -42,7 +42,7 @@ struct Outputs {
 };
 // What each rank counted.
 struct RankReport {
-  ContextStats forward, backward;
+  ContextStats forward, backward, totals;
   std::int64_t comm_bytes = 0;
   std::int64_t forward_peak = 0, backward_peak = 0, forward_predicted = 0, backward_predicted = 0;
 };
@@ -191,6 +191,7 @@ inline void run_rank(const Case& c, const Inputs& in, const std::vector<std::int
   backward.dv = rows.empty(DType::kF32, Hkv, Dv);
   attention.backward({Device::kCpu, c.num_threads, &backward_scratch}, backward);
   report.backward = attention.stats();
+  report.totals = attention.totals();
   report.forward_peak = forward_scratch.peak_bytes();
   report.backward_peak = backward_scratch.peak_bytes();
   report.comm_bytes = comm.bytes_sent();
