@@ -1,8 +1,9 @@
 // Generation with a cache against the whole sequence computed at once.
 #include "models/generator.h"
 
-#include <cmath>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "tests/models/model_runs.h"
 

@@ -1,8 +1,9 @@
 // Checks of a model's config, and the counts that follow from it.
 #include "models/model_config.h"
 
-#include <functional>
 #include <gtest/gtest.h>
+
+#include <functional>
 #include <limits>
 #include <string>
 

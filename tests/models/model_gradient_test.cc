@@ -1,6 +1,10 @@
 // Every gradient of the whole model against complex-step derivatives of a scalar reference, on one rank and on several.
-#include <functional>
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <map>
+#include <string>
 
 #include "tests/models/model_runs.h"
 
@@ -12,19 +16,22 @@ struct Variant {
   std::function<void(ModelConfig&)> change;
 };
 
+void PrintTo(const Variant& variant, std::ostream* out) {
+  *out << variant.name;
+}
+
 class ModelGradients : public testing::TestWithParam<Variant> {};
 
 TEST_P(ModelGradients, MatchTheReferenceOnAnyNumberOfRanks) {
   ModelConfig config = tiny_config();
   GetParam().change(config);
-  const PackedTokens batch = packed_tokens({0, 9, 9, 10, 26}, config.vocab);
+  const PackedTokens batch = packed_tokens({0, 8, 8, 9, 23}, config.vocab);
   const Weights<float> weights = test_weights(config, 7);
   const auto labels = static_cast<double>(count_labels(batch));
   ReferenceResult expected = reference_gradients(config, weights, batch);
   for (auto& [name, values] : expected.gradients)
     for (double& value : values) value /= labels;
 
-  double error_of_one_rank = 0;
   for (const int ranks : {1, 2, 3, 8})
     for (const std::string scheme : {"ring", "striped"}) {
       SCOPED_TRACE(scheme + " over " + std::to_string(ranks));
@@ -35,10 +42,6 @@ TEST_P(ModelGradients, MatchTheReferenceOnAnyNumberOfRanks) {
       ASSERT_EQ(run.gradients.size(), expected.gradients.size());
       for (const auto& [name, values] : expected.gradients)
         EXPECT_LT(relative_error(run.gradients.at(name), values), 1e-4) << name;
-      const double error = relative_error(run.gradients, expected.gradients);
-      if (ranks == 1) error_of_one_rank = error;
-      EXPECT_LE(error, 1.1 * error_of_one_rank);
-      RecordProperty(scheme + std::to_string(ranks), std::to_string(error));
     }
 }
 
@@ -86,6 +89,33 @@ const Variant kVariants[] = {
 
 INSTANTIATE_TEST_SUITE_P(Variants, ModelGradients, testing::ValuesIn(kVariants),
                          [](const auto& test) { return test.param.name; });
+
+// One model's rounding errors are a few draws of luck; over several models their size shows.
+TEST(ModelGradientErrors, DoNotGrowWithTheNumberOfRanks) {
+  ModelConfig config = tiny_config();
+  config.layers = 1;
+  config.kv_heads = 2;
+  const PackedTokens batch = packed_tokens({0, 40}, config.vocab);
+  const auto labels = static_cast<double>(count_labels(batch));
+  std::map<std::string, double> squares;
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    const Weights<float> weights = test_weights(config, seed);
+    ReferenceResult expected = reference_gradients(config, weights, batch);
+    for (auto& [name, values] : expected.gradients)
+      for (double& value : values) value /= labels;
+    for (const int ranks : {1, 2, 3, 8})
+      for (const std::string scheme : {"ring", "striped"}) {
+        const RunResult run = run_model(config, weights, batch, {.ranks = ranks, .scheme = scheme});
+        squares[scheme + std::to_string(ranks)] += std::pow(relative_error(run.gradients, expected.gradients), 2);
+      }
+  }
+  for (const std::string scheme : {"ring", "striped"})
+    for (const std::string ranks : {"2", "3", "8"}) {
+      const double ratio = std::sqrt(squares[scheme + ranks] / squares[scheme + "1"]);
+      EXPECT_LE(ratio, 1.1) << scheme << " over " << ranks;
+      RecordProperty(scheme + ranks, std::to_string(ratio));
+    }
+}
 
 }  // namespace
 }  // namespace longspan::test

@@ -1,6 +1,8 @@
 // The memory that is predicted before a run is, to the byte, what the run takes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/models/model_runs.h"
 
 namespace longspan::test {
@@ -48,6 +50,30 @@ TEST(ActivationBytes, RecomputingTakesLess) {
   const std::int64_t all = activation_bytes(config, DType::kBF16, 1000);
   config.recompute = Recompute::kSelective;
   EXPECT_LT(activation_bytes(config, DType::kBF16, 1000), all / 2);
+}
+
+// The attention's own scratch is not at hand while other operators run, so the larger of the two decides.
+TEST(ModelWorkspaceBytes, HoldWhatTheOperatorsTake) {
+  for (const ModelConfig& config : configs())
+    for (const DType precision : {DType::kF32, DType::kBF16})
+      for (const std::int64_t length : {1, 43}) {
+        const PackedTokens batch = packed_tokens({0, length}, config.vocab);
+        const RunResult run = run_model(config, test_weights(config, 1), batch, {.precision = precision});
+        EXPECT_LE(run.workspace_peaks[0],
+                  std::max(model_workspace_bytes(config, precision, length, 1), run.attention_workspaces[0]));
+      }
+}
+
+TEST(ModelWorkspaceBytes, AreExactWhereTheLogitsOfAChunkDecide) {
+  ModelConfig config = tiny_config();
+  config.layers = 1;
+  config.vocab = 3000;
+  for (const std::int64_t length : {40, 512, 600}) {
+    const PackedTokens batch = packed_tokens({0, length}, config.vocab);
+    const RunResult run = run_model(config, test_weights(config, 1), batch, {});
+    EXPECT_GT(run.workspace_peaks[0], run.attention_workspaces[0]);
+    EXPECT_EQ(run.workspace_peaks[0], model_workspace_bytes(config, DType::kF32, length, 1));
+  }
 }
 
 }  // namespace

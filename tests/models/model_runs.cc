@@ -1,7 +1,9 @@
 #include "tests/models/model_runs.h"
 
-#include <cmath>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -84,11 +86,11 @@ void set_weights(Model& model, const Exec& exec, const Weights<float>& weights) 
 ModelConfig tiny_config() {
   ModelConfig config;
   config.layers = 2;
-  config.hidden = 8;
+  config.hidden = 6;
   config.heads = config.kv_heads = 4;
   config.head_dim = 4;
-  config.ffn = 12;
-  config.vocab = 13;
+  config.ffn = 7;
+  config.vocab = 11;
   config.init_std = 0.4;
   config.tie_embeddings = false;
   return config;
@@ -134,8 +136,9 @@ RunResult run_model(const ModelConfig& config, const Weights<float>& weights, co
   const std::int64_t labels = count_labels(batch);
   const float grad_scale = labels > 0 ? 1 / static_cast<float>(labels) : 0;
   RunResult result;
-  result.tokens_of_rank.resize(static_cast<std::size_t>(setup.ranks));
-  result.activation_peaks.resize(static_cast<std::size_t>(setup.ranks));
+  for (auto* by_rank :
+       {&result.tokens_of_rank, &result.activation_peaks, &result.workspace_peaks, &result.attention_workspaces})
+    by_rank->resize(static_cast<std::size_t>(setup.ranks));
   std::mutex mutex;
   run_local_ranks(setup.ranks, {.timeout_ms = 60'000}, [&](Communicator& comm) {
     Arena weight_arena("weights", kArenaBytes), activations("activations", kArenaBytes),
@@ -162,6 +165,11 @@ RunResult run_model(const ModelConfig& config, const Weights<float>& weights, co
     const std::lock_guard lock(mutex);
     result.tokens_of_rank[rank] = static_cast<std::int64_t>(local.tokens.size());
     result.activation_peaks[rank] = peak;
+    result.workspace_peaks[rank] = scratch.peak_bytes();
+    for (const auto& attention : attentions)
+      result.attention_workspaces[rank] =
+          std::max({result.attention_workspaces[rank], attention->forward_workspace_bytes(),
+                    attention->backward_workspace_bytes()});
     if (rank != 0) return;
     result.loss = sums[0];
     result.num_tokens = static_cast<std::int64_t>(sums[1]);

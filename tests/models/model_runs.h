@@ -33,7 +33,9 @@ struct RunResult {
   Weights<float> gradients;                    // of the mean loss, summed over ranks
   double evaluated_loss = 0;                   // of evaluate()
   std::vector<std::int64_t> tokens_of_rank;    // c
-  std::vector<std::int64_t> activation_peaks;  // by rank
+  std::vector<std::int64_t> activation_peaks;  // by rank, as are the next two
+  std::vector<std::int64_t> workspace_peaks;
+  std::vector<std::int64_t> attention_workspaces;  // as the attentions predict
 };
 
 RunResult run_model(const ModelConfig& config, const Weights<float>& weights, const PackedTokens& batch,

@@ -1,9 +1,10 @@
 // The generator against published words, and its normals against the distribution they should have.
 #include "models/random_normal.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
-#include <gtest/gtest.h>
 #include <vector>
 
 namespace longspan {

@@ -138,8 +138,10 @@ class ReferenceModel {
     if (kind.sink) with_sink.push_back(weights_.at(prefix(l) + "self_attn.sinks")[head]);
     const T lse = log_sum_exp(with_sink);
     Row out(q.size(), T(0));
-    for (std::size_t n = 0; n < seen.size(); ++n)
-      for (std::size_t d = 0; d < out.size(); ++d) out[d] += std::exp(scores[n] - lse) * v[seen[n]][kv_head][d];
+    for (std::size_t n = 0; n < seen.size(); ++n) {
+      const T share = std::exp(scores[n] - lse);
+      for (std::size_t d = 0; d < out.size(); ++d) out[d] += share * v[seen[n]][kv_head][d];
+    }
     return stored(out);
   }
 

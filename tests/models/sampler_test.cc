@@ -1,8 +1,9 @@
 // Sampling: what may be drawn, how often, and that a seed decides it.
 #include "models/sampler.h"
 
-#include <cmath>
 #include <gtest/gtest.h>
+
+#include <cmath>
 #include <limits>
 #include <vector>
 
