@@ -1,3 +1,5 @@
+#include <array>
+#include <bit>
 #include <memory>
 #include <xxhash.h>
 
@@ -14,9 +16,8 @@ class PlanHasher {
   }
 
   void add(std::int64_t value) {
-    for (int byte = 0; byte < 8; ++byte)
-      buffer_[filled_++] = static_cast<unsigned char>(static_cast<std::uint64_t>(value) >> (8 * byte));
-    if (filled_ == buffer_.size()) flush();
+    words_[filled_++] = little_endian(static_cast<std::uint64_t>(value));
+    if (filled_ == words_.size()) flush();
   }
   void add(std::string_view text) {
     add(static_cast<std::int64_t>(text.size()));
@@ -63,13 +64,20 @@ class PlanHasher {
   }
 
  private:
+  static std::uint64_t little_endian(std::uint64_t word) {
+    if constexpr (std::endian::native == std::endian::little) return word;
+    std::uint64_t swapped = 0;
+    for (int byte = 0; byte < 8; ++byte) swapped = swapped << 8 | (word >> (8 * byte) & 0xff);
+    return swapped;
+  }
+
   void flush() {
-    LS_CHECK(XXH3_64bits_update(state_.get(), buffer_.data(), filled_) == XXH_OK, "hash of a plan");
+    LS_CHECK(XXH3_64bits_update(state_.get(), words_.data(), filled_ * sizeof(words_[0])) == XXH_OK, "hash of a plan");
     filled_ = 0;
   }
 
   std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
-  std::array<unsigned char, 4096> buffer_;
+  std::array<std::uint64_t, 512> words_;
   std::size_t filled_ = 0;
 };
 

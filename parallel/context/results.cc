@@ -33,12 +33,18 @@ class Shares {
  public:
   Shares(const DirectionProof& proof, TransferKind kind) : proof_(proof), kind_(kind) {
     const std::int64_t group = proof.plan.problem.heads / proof.plan.problem.kv_heads;
+    std::pair<int, int> place{-1, -1};
+    std::vector<Owed>* owed = nullptr;  // at `place`: tasks of a rank on one block mostly stand together
     for (const PlanTask& task : proof.direction.tasks) {
       const TokenRange& range = has_kv_heads(kind) ? task.kv : task.q;
       if (range.owner == task.rank) continue;
       const std::int64_t divisor = has_kv_heads(kind) ? group : 1;
       const TokenBlock block{range.begin, range.end, task.head_begin / divisor, (task.head_end - 1) / divisor + 1};
-      add_owed(owed_[{task.rank, range.owner}], {block, task.step});
+      if (place != std::pair(task.rank, range.owner)) {
+        place = {task.rank, range.owner};
+        owed = &owed_[place];
+      }
+      add_owed(*owed, {block, task.step});
     }
   }
 
@@ -81,8 +87,14 @@ class Shares {
     }
     if (moved.empty()) return fmt::format("{} sends a result of which the sender holds no share", describe(proof_, t));
     held = std::move(kept);
-    if (t.to != owner)
-      for (const Owed& owed : moved) add_owed(owed_[{t.to, owner}], owed);
+    if (t.to == owner) return std::nullopt;
+    // In order, so that shares of the same tokens become one: lists stay as short as there are stretches.
+    std::sort(moved.begin(), moved.end(), [](const Owed& a, const Owed& b) {
+      return std::tie(a.block.head_begin, a.block.head_end, a.block.begin) <
+             std::tie(b.block.head_begin, b.block.head_end, b.block.begin);
+    });
+    std::vector<Owed>& received = owed_[{t.to, owner}];
+    for (const Owed& owed : moved) add_owed(received, owed);
     return std::nullopt;
   }
 
