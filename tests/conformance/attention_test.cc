@@ -1,7 +1,8 @@
 // Conformance of every attention implementation in the list with the double-precision reference.
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
-#include <gtest/gtest.h>
 #include <random>
 
 #include "tests/conformance/attention_case.h"
@@ -19,16 +20,16 @@ Band causal() {
   return {Band::kUnboundedLow, 0};
 }
 
-AttentionCase square(std::string name, std::int64_t size, Band band, std::int64_t heads = 2,
+AttentionCase square(const std::string& name, std::int64_t size, Band band, std::int64_t heads = 2,
                      std::int64_t kv_heads = 1) {
-  AttentionCase test{.name = std::move(name), .queries = size, .keys = size, .heads = heads, .kv_heads = kv_heads};
+  AttentionCase test{.name = name, .queries = size, .keys = size, .heads = heads, .kv_heads = kv_heads};
   test.tasks = {rectangle(size, size, heads, band)};
   return test;
 }
 
 // Sizes around vectors, panels, tiles and blocks, and primes.
 void add_sizes(std::vector<AttentionCase>& cases) {
-  for (const std::int64_t size : {1, 2, 7, 15, 16, 17, 31, 47, 48, 49, 95, 96, 97, 127, 128, 129, 193, 257})
+  for (const std::int64_t size : {1, 2, 15, 16, 17, 31, 47, 48, 49, 95, 96, 97, 127, 128, 129, 257})
     cases.push_back(square(fmt::format("causal_{}", size), size, causal(), 2, 2));
   for (const auto& [queries, keys] : std::vector<std::pair<int, int>>{{1, 300}, {300, 1}, {5, 211}, {131, 67}}) {
     AttentionCase test{.name = fmt::format("full_{}_by_{}", queries, keys), .queries = queries, .keys = keys};
@@ -132,7 +133,7 @@ void add_values(std::vector<AttentionCase>& cases) {
   strided.row_gap = 13;
   cases.push_back(strided);
   for (const int threads : {1, 3, 5}) {
-    AttentionCase threaded = square(fmt::format("threads_{}", threads), 260, causal(), 6, 3);
+    AttentionCase threaded = square(fmt::format("threads_{}", threads), 150, causal(), 6, 3);
     threaded.threads = threads;
     cases.push_back(threaded);
   }
@@ -208,11 +209,31 @@ void expect_agreement(const AttentionCase& test, const AttentionOutcome& got, co
   EXPECT_LE(relative_error(got.dsink, exact.dsink), test.dtype == DType::kF32 ? kGradientBound : 2e-2);
 }
 
+bool row_is_zero(const std::vector<double>& x, std::size_t row, std::int64_t width) {
+  return std::all_of(x.begin() + row * width, x.begin() + (row + 1) * width, [](double value) { return value == 0; });
+}
+
+// Queries that see no key and keys that no query sees: exactly 0, not merely small.
+void expect_untouched_rows(const AttentionCase& test, const AttentionOutcome& got, const AttentionOutcome& exact) {
+  for (std::size_t row = 0; row < exact.lse.size(); ++row) {
+    ASSERT_EQ(std::isinf(got.lse[row]), std::isinf(exact.lse[row])) << "row " << row;
+    if (!std::isinf(exact.lse[row])) continue;
+    EXPECT_TRUE(row_is_zero(got.out, row, test.value_dim)) << "row " << row;
+    EXPECT_TRUE(row_is_zero(got.dq, row, test.head_dim)) << "row " << row;
+  }
+  for (std::size_t key = 0; key < exact.dv.size() / test.value_dim; ++key) {
+    if (!row_is_zero(exact.dv, key, test.value_dim)) continue;
+    EXPECT_TRUE(row_is_zero(got.dk, key, test.head_dim)) << "key " << key;
+    EXPECT_TRUE(row_is_zero(got.dv, key, test.value_dim)) << "key " << key;
+  }
+}
+
 TEST_P(AttentionConformance, AgreesWithTheReference) {
   for_each_case([&](const AttentionCase& test, const AttentionOperands& operands) {
-    const AttentionOutcome plain =
-        test.dtype == DType::kBF16 ? plain_bf16_attention(test, operands) : AttentionOutcome();
-    expect_agreement(test, run_attention(op(), test, operands), exact_attention(test, operands), plain);
+    const AttentionOutcome exact = exact_attention(test, operands), got = run_attention(op(), test, operands);
+    const bool narrow = test.dtype == DType::kBF16;
+    expect_agreement(test, got, exact, narrow ? plain_bf16_attention(test, operands) : AttentionOutcome());
+    expect_untouched_rows(test, got, exact);
   });
 }
 
@@ -225,27 +246,6 @@ TEST_P(AttentionConformance, RepeatsBitForBit) {
     EXPECT_EQ(a.dk, b.dk);
     EXPECT_EQ(a.dv, b.dv);
     EXPECT_EQ(a.dsink, b.dsink);
-  });
-}
-
-bool row_is_zero(const std::vector<double>& x, std::size_t row, std::int64_t width) {
-  return std::all_of(x.begin() + row * width, x.begin() + (row + 1) * width, [](double value) { return value == 0; });
-}
-
-TEST_P(AttentionConformance, RowsThatSeeNothingStayEmpty) {
-  for_each_case([&](const AttentionCase& test, const AttentionOperands& operands) {
-    const AttentionOutcome exact = exact_attention(test, operands), got = run_attention(op(), test, operands);
-    for (std::size_t row = 0; row < exact.lse.size(); ++row) {
-      ASSERT_EQ(std::isinf(got.lse[row]), std::isinf(exact.lse[row])) << "row " << row;
-      if (!std::isinf(exact.lse[row])) continue;
-      EXPECT_TRUE(row_is_zero(got.out, row, test.value_dim)) << "row " << row;
-      EXPECT_TRUE(row_is_zero(got.dq, row, test.head_dim)) << "row " << row;
-    }
-    for (std::size_t key = 0; key < exact.dv.size() / test.value_dim; ++key) {
-      if (!row_is_zero(exact.dv, key, test.value_dim)) continue;
-      EXPECT_TRUE(row_is_zero(got.dk, key, test.head_dim)) << "key " << key;
-      EXPECT_TRUE(row_is_zero(got.dv, key, test.value_dim)) << "key " << key;
-    }
   });
 }
 
