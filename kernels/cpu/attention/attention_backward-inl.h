@@ -9,11 +9,12 @@
 #define LONGSPAN_ATTENTION_BACKWARD_INL_H
 #endif
 
+#include <hwy/highway.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <hwy/highway.h>
 #include <limits>
 #include <numbers>
 #include <span>
@@ -232,8 +233,13 @@ void backward_block(const AttentionBackward& args, const BlockShape& shape, cons
       const std::int64_t num_keys = std::min(shape.key_tile, window.key_end - key);
       pack_keys<T>(args.k, block.kv_head, key, num_keys, s.keys, head_dim);
       pack_keys<T>(args.v, block.kv_head, key, num_keys, s.values, value_dim);
+      const KeyRange here{key, key + num_keys};
+      const KeyRange next{here.end, std::min(here.end + shape.key_tile, window.key_end)};
       for (std::int64_t panel = 0; panel < panels; ++panel) {
-        const PanelSpan span = span_of(block, window, panel, key, key + num_keys);
+        for (const Tensor& x : {args.k, args.v}) prefetch_share(x, block.kv_head, next, panel, panels);
+        if (want_keys)
+          for (const Tensor& x : {args.dk, args.dv}) prefetch_share(x, block.kv_head, here, panel, panels);
+        const PanelSpan span = span_of(block, window, panel, here.begin, here.end);
         spans[panel] = span;
         recompute_panel(args, block, window, s, panel, span, key, num_keys, scale);
         if (!want_query || span.empty()) continue;

@@ -15,7 +15,7 @@
 namespace longspan::cpu {
 
 struct BlockShape {
-  static constexpr std::int64_t kMaxLanes = 128;
+  static constexpr std::int64_t kMaxLanes = 256;
 
   std::int64_t heads_per_kv = 1;
   std::int64_t block_heads = 1;  // query heads side by side in a block

@@ -13,13 +13,20 @@ namespace {
 
 constexpr std::int64_t kMaxDim = 256;
 
-// Packed lanes and tiles of a thread should stay in the second-level cache, half a MiB on small cores.
-BlockShape forward_shape(const AttentionDesc& desc, std::int64_t rows) {
-  return block_shape(desc, rows, BlockShape::kMaxLanes, 96);
+// Packed lanes and tiles of a thread should stay in the second-level cache, half a MiB on small cores. More lanes read
+// keys and values less often; fewer lanes give every thread several blocks to even out causal work.
+BlockShape forward_shape(const Exec& exec, const AttentionDesc& desc, std::int64_t rows) {
+  constexpr std::int64_t kKeyTile = 96, kMinLanes = 32, kBlocksPerThread = 4;
+  std::int64_t lanes = std::max(desc.head_dim, desc.value_dim) > 128 ? 128 : 256;
+  BlockShape shape = block_shape(desc, rows, lanes, kKeyTile);
+  while (lanes > kMinLanes && shape.num_blocks() < kBlocksPerThread * exec.num_threads)
+    shape = block_shape(desc, rows, lanes /= 2, kKeyTile);
+  return shape;
 }
+
 BlockShape backward_shape(const AttentionDesc& desc, std::int64_t rows) {
-  const bool wide = std::max(desc.head_dim, desc.value_dim) > 64;
-  return block_shape(desc, rows, wide ? 64 : BlockShape::kMaxLanes, 48);
+  constexpr std::int64_t kKeyTile = 48;
+  return block_shape(desc, rows, std::max(desc.head_dim, desc.value_dim) > 64 ? 64 : 128, kKeyTile);
 }
 
 // One piece of scratch a thread: from the workspace if the caller has one, else from the heap.
@@ -60,7 +67,7 @@ class BlockedAttention final : public AttentionOp {
 
   void forward(const Exec& exec, const AttentionForward& args) const override {
     const std::int64_t rows = args.q.shape[0];
-    const BlockShape shape = forward_shape(args.desc, rows);
+    const BlockShape shape = forward_shape(exec, args.desc, rows);
     const TaskIndex index(args.tasks, shape);
     const ThreadScratch scratch(exec, forward_scratch_floats(shape, args.desc));
     const std::int64_t num_blocks = shape.num_blocks();

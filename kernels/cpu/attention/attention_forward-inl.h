@@ -8,9 +8,10 @@
 #define LONGSPAN_ATTENTION_FORWARD_INL_H
 #endif
 
+#include <hwy/highway.h>
+
 #include <cmath>
 #include <cstdint>
-#include <hwy/highway.h>
 #include <limits>
 #include <numbers>
 #include <span>
@@ -25,15 +26,22 @@ namespace longspan::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 struct ForwardScratch {
-  ForwardScratch(const BlockShape& shape, const AttentionDesc& desc, float* memory)
-      : query(memory),
-        out(query + round_up(BlockShape::kMaxLanes, kPanel) * desc.head_dim),
-        keys(out + round_up(BlockShape::kMaxLanes, kPanel) * desc.value_dim),
-        values(keys + round_up(shape.key_tile * desc.head_dim, 16)),
-        scores(values + round_up(shape.key_tile * desc.value_dim, 16)),
-        maximum(scores + shape.key_tile * kPanel),
-        sum(maximum + round_up(BlockShape::kMaxLanes, kPanel)),
-        end(sum + round_up(BlockShape::kMaxLanes, kPanel)) {}
+  ForwardScratch(const BlockShape& shape, const AttentionDesc& desc, float* memory) {
+    const std::int64_t lanes = round_up(shape.block_heads * shape.block_rows, kPanel);
+    const auto take = [&memory](std::int64_t floats) {
+      float* taken = memory;
+      memory += round_up(floats, 16);
+      return taken;
+    };
+    query = take(lanes * desc.head_dim);
+    out = take(lanes * desc.value_dim);
+    keys = take(shape.key_tile * desc.head_dim);
+    values = take(shape.key_tile * desc.value_dim);
+    scores = take(shape.key_tile * kPanel);
+    maximum = take(lanes);
+    sum = take(lanes);
+    end = memory;
+  }
 
   float* query;    // [panel][D][kPanel]
   float* out;      // [panel][Dv][kPanel], not yet divided by the sum
@@ -126,7 +134,10 @@ void forward_block(const AttentionForward& args, const BlockShape& shape, const 
       const std::int64_t key_end = std::min(key + shape.key_tile, window.key_end);
       pack_keys<T>(args.k, block.kv_head, key, key_end - key, s.keys, head_dim);
       pack_keys<T>(args.v, block.kv_head, key, key_end - key, s.values, value_dim);
+      const KeyRange next{key_end, std::min(key_end + shape.key_tile, window.key_end)};
       for (std::int64_t panel = 0; panel < panels; ++panel) {
+        prefetch_share(args.k, block.kv_head, next, panel, panels);
+        prefetch_share(args.v, block.kv_head, next, panel, panels);
         const PanelSpan span = span_of(block, window, panel, key, key_end);
         if (span.empty()) continue;
         float* out = s.out + panel * value_dim * kPanel;

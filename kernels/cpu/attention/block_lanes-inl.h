@@ -6,12 +6,15 @@
 #define LONGSPAN_BLOCK_LANES_INL_H
 #endif
 
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <hwy/highway.h>
 
 #include "kernels/cpu/attention/attention_blocks.h"
+#include "kernels/cpu/attention/attention_kernels.h"
 #include "kernels/cpu/attention/tile_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -61,6 +64,20 @@ HWY_INLINE void pack_keys(const Tensor& x, std::int64_t kv_head, std::int64_t ke
                           std::int64_t to_stride) {
   const T* from = static_cast<const T*>(x.data) + key * x.stride[0] + kv_head * x.stride[1];
   pack_rows(from, x.stride[0], count, x.shape[2], to, to_stride);
+}
+
+// Asks for one panel's share of rows key_begin … key_end-1 of a key/value head, so that they arrive while the panels of
+// a tile are computed. Rows of different heads lie between, which hardware prefetching does not follow.
+HWY_INLINE void prefetch_share(const Tensor& x, std::int64_t kv_head, KeyRange keys, std::int64_t panel,
+                               std::int64_t panels) {
+  constexpr std::int64_t kLineBytes = 64;
+  const std::int64_t element = size_of(x.dtype), bytes = x.shape[2] * element, count = keys.end - keys.begin;
+  if (count <= 0) return;
+  const auto* head = static_cast<const std::uint8_t*>(x.data) + kv_head * x.stride[1] * element;
+  for (std::int64_t j = keys.begin + count * panel / panels; j < keys.begin + count * (panel + 1) / panels; ++j) {
+    const std::uint8_t* row = head + j * x.stride[0] * element;
+    for (std::int64_t at = 0; at < bytes; at += kLineBytes) hwy::Prefetch(row + at);
+  }
 }
 
 // What one panel sees of a key tile: keys begin … end-1 of the tensor, all of them by every lane or by a mask.

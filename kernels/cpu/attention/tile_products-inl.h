@@ -6,8 +6,9 @@
 #define LONGSPAN_TILE_PRODUCTS_INL_H
 #endif
 
-#include <cstdint>
 #include <hwy/highway.h>
+
+#include <cstdint>
 
 HWY_BEFORE_NAMESPACE();
 namespace longspan::cpu::HWY_NAMESPACE {
