@@ -36,4 +36,10 @@ std::int64_t AttentionSet::workspace_bytes() const {
   return most;
 }
 
+double AttentionSet::exposed_seconds() const {
+  double seconds = 0;
+  for (const auto& attention : owned_) seconds += attention->totals().exposed_seconds;
+  return seconds;
+}
+
 }  // namespace longspan

@@ -1,0 +1,87 @@
+// longspan plan: layout, transfers and memory of an experiment on any number of ranks; runs nothing.
+#include <algorithm>
+#include <charconv>
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+#include <fstream>
+#include <memory>
+
+#include "parallel/context/plan_json.h"
+#include "parallel/context/plan_report.h"
+#include "trainer/cli/commands.h"
+#include "trainer/cli/overrides.h"
+#include "trainer/config/config.h"
+#include "trainer/launch/launch.h"
+#include "trainer/loop/attention_set.h"
+#include "trainer/loop/precision.h"
+#include "trainer/loop/run_plan.h"
+
+namespace longspan {
+namespace {
+
+struct PlanOptions {
+  std::string config, emit;
+  std::vector<std::int64_t> documents;
+  int world = 1;
+};
+
+// Documents one after another, as offsets.
+std::vector<std::int64_t> offsets_of(const std::vector<std::int64_t>& lengths) {
+  std::vector<std::int64_t> offsets{0};
+  for (const std::int64_t length : lengths) offsets.push_back(offsets.back() + length);
+  return offsets;
+}
+
+// Where pattern[i] stands the first time: layers of equal attention have equal plans.
+bool is_first_of_its_kind(const std::vector<AttentionKind>& pattern, std::size_t i) {
+  return std::find(pattern.begin(), pattern.end(), pattern[i]) - pattern.begin() == static_cast<std::ptrdiff_t>(i);
+}
+
+void print_plans(const Config& config, const std::vector<std::shared_ptr<const ContextPlan>>& plans) {
+  const std::vector<AttentionKind>& pattern = config.model.pattern;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    if (!is_first_of_its_kind(pattern, i)) continue;
+    fmt::print("\nattention {}, causal {}, window {}\n{}", pattern[i].kind, pattern[i].causal, pattern[i].window,
+               describe_plan(*plans[i], attention_desc(config.model, pattern[i], precision_of(config.run))));
+  }
+}
+
+int run_plan(const PlanOptions& options, const std::vector<Override>& overrides) {
+  const Config config = load_config(options.config, overrides);
+  const int threads = static_cast<int>(std::max<std::int64_t>(1, config.run.threads));
+  const RunPlan run = make_run_plan(config, options.world, 0, threads);
+  const std::vector<std::int64_t> documents =
+      options.documents.empty() ? std::vector{config.data.sequence_length} : options.documents;
+  const auto plans = plan_pattern(config.model, run.place(config), offsets_of(documents));
+  fmt::print("{}documents         {}\n", describe(config, run), fmt::join(documents, ", "));
+  print_plans(config, plans);
+  if (options.emit.empty()) return kExitOk;
+  std::ofstream file(options.emit, std::ios::trunc);
+  file << to_json(*plans.front()) << std::flush;
+  LS_REQUIRE(kEnvironment, file, "{}: cannot write the plan there", options.emit);
+  fmt::print("\nplan of layer 0 written to {}\n", options.emit);
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_plan_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<PlanOptions>();
+  CLI::App* command = app.add_subcommand("plan", "Show layout, work, bytes and memory on any number of ranks");
+  command->add_option("CONFIG", options->config, "YAML file of the experiment")->required();
+  command->add_option("--world,--ranks", options->world, "Ranks to plan for; none of them is started")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command
+      ->add_option("--documents", options->documents,
+                   "Lengths of the documents of one sequence, as in 700,1,0,3000; else one of data.sequence_length")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--emit", options->emit, "Write the plan of layer 0 to this file (longspan-context-plan, JSON)");
+  command->allow_extras();
+  command->callback([command, options, &action] {
+    action = [options, words = command->remaining()] { return run_plan(*options, parse_overrides(words)); };
+  });
+}
+
+}  // namespace longspan
