@@ -26,6 +26,8 @@ constexpr std::array kAttentionKindNames = {"softmax", "moba", "nsa", "linear"};
 const std::string kAttention = "model.attention";
 const std::string kPattern = "model.pattern";
 constexpr int kAfterTheFile = 1 << 30;
+// yaml-cpp closes a quote that is open at the end of the text without a word; before this mark it complains.
+const std::string kEndOfDocument = "\n...\n";
 
 // A key as the reader meets it: how messages call it, and its name in the table. They differ in model.pattern, whose
 // maps have the keys of model.attention.
@@ -45,7 +47,7 @@ class Reader {
       return faults_.add({given_.file, 0}, fmt::format("not a text file: byte {} is zero", nul));
     }
     try {
-      const std::vector<YAML::Node> documents = YAML::LoadAll(yaml);
+      const std::vector<YAML::Node> documents = YAML::LoadAll(yaml + kEndOfDocument);
       if (documents.size() > 1) {
         return faults_.add({fmt::format("{}:{}", given_.file, documents[1].Mark().line + 1), 0},
                            "a second YAML document begins; an experiment is one");
@@ -64,7 +66,7 @@ class Reader {
     const bool is_text = key != nullptr && std::holds_alternative<Place<std::string>>(key->place);
     try {
       const bool literal = is_text || (list_of_texts && text.rfind('[', 0) != 0);
-      read_entry(literal ? YAML::Node(text) : YAML::Load(text), {}, {path, path}, config_);
+      read_entry(literal ? YAML::Node(text) : YAML::Load(text + kEndOfDocument), {}, {path, path}, config_);
     } catch (const YAML::Exception& error) {
       faults_.add(*override_, syntax_fault(error));
     }
@@ -122,6 +124,10 @@ class Reader {
         continue;
       }
       const KeyName name = section.child(entry.first.Scalar());
+      if (entry.first.Scalar().find('.') != std::string::npos) {
+        fault(at, name, "unknown key; in a file, keys stand indented below their section");
+        continue;
+      }
       const auto [known, fresh] = lines.try_emplace(entry.first.Scalar(), at.line + 1);
       if (fresh) {
         read_entry(entry.second, at, name, into);
@@ -144,7 +150,6 @@ class Reader {
     std::vector<std::string> candidates(key_sections().begin(), key_sections().end());
     for (const Key& key : key_table()) candidates.push_back(key.path);
     const std::string nearest = nearest_name(name.path, candidates);
-    if (nearest == name.path) return "unknown key; in a file, keys stand indented below their section";
     if (nearest.empty()) {
       const std::size_t dot = name.path.find_last_of('.');
       std::string section = dot == std::string::npos ? "" : name.path.substr(0, dot);
@@ -153,8 +158,8 @@ class Reader {
                          fmt::join(keys_below(section), ", "));
     }
     const bool in_pattern = name.shown != name.path && nearest.rfind(kAttention, 0) == 0;
-    return fmt::format("unknown key; did you mean {}{}?", override_ ? "--" : "",
-                       in_pattern ? nearest.substr(kAttention.size() + 1) : nearest);
+    const std::string meant = in_pattern ? nearest.substr(kAttention.size() + 1) : (override_ ? "--" : "") + nearest;
+    return fmt::format("unknown key; did you mean {}?", meant);
   }
 
   // A kind of attention that the design names and this program does not have: its keys would only confuse.

@@ -26,7 +26,7 @@ class Relations {
     for (const char* key : keys) {
       const auto found = given_.origins.find(key);
       if (found == given_.origins.end()) continue;
-      const std::string other = key == *keys.begin() ? "" : fmt::format("{}: ", *keys.begin());
+      const std::string other = key == *keys.begin() ? "" : fmt::format("with it, {}: ", *keys.begin());
       return faults_.add(found->second, other + what);
     }
     faults_.add({given_.file + ": " + *keys.begin(), 0}, what);
@@ -41,17 +41,12 @@ void resolve_model(ModelConfig& model, Relations& relations) {
   if (model.kv_heads == 0) model.kv_heads = model.heads;
   relations.require(model.heads % model.kv_heads == 0, {"model.kv_heads", "model.heads"},
                     fmt::format("{} does not divide model.heads, {}", model.kv_heads, model.heads));
-  if (model.head_dim == 0) {
-    relations.require(model.hidden % model.heads == 0, {"model.hidden", "model.heads"},
-                      fmt::format("{} is not a multiple of model.heads, {}; change one or give model.head_dim",
-                                  model.hidden, model.heads));
-    model.head_dim = model.hidden / model.heads;
-    relations.require(model.hidden % model.heads != 0 || model.head_dim % 2 == 0,
-                      {"model.head_dim", "model.hidden", "model.heads"},
-                      fmt::format("model.hidden / model.heads is {}, but rotary positions turn pairs: it must be even",
-                                  model.head_dim));
-  }
-  relations.require(model.head_dim % 2 == 0, {"model.head_dim"},
+  const bool divides = model.head_dim != 0 || model.hidden % model.heads == 0;
+  relations.require(divides, {"model.hidden", "model.heads"},
+                    fmt::format("{} is not a multiple of model.heads, {}; change one or give model.head_dim",
+                                model.hidden, model.heads));
+  if (model.head_dim == 0) model.head_dim = model.hidden / model.heads;
+  relations.require(!divides || model.head_dim % 2 == 0, {"model.head_dim", "model.hidden", "model.heads"},
                     fmt::format("{} is odd, but rotary positions turn pairs", model.head_dim));
 }
 

@@ -21,6 +21,13 @@ namespace fs = std::filesystem;
 // SentencePiece skips lines beyond 4192 bytes; longer ones are cut where a character begins.
 constexpr std::size_t kLongestLine = 4000;
 
+// The library's messages begin with the place in its source and the condition in brackets.
+std::string reason_of(const sentencepiece::util::Status& status) {
+  const std::string text = status.ToString();
+  const std::size_t end = text.rfind("] ");
+  return end == std::string::npos ? text : text.substr(end + 2);
+}
+
 class SentencePieceTokenizer : public Tokenizer {
  public:
   SentencePieceTokenizer(std::string path, const std::string& model) : path_(std::move(path)) {
@@ -42,7 +49,7 @@ class SentencePieceTokenizer : public Tokenizer {
     }
     std::vector<int> pieces;
     const auto status = processor_.Encode({text.data(), text.size()}, &pieces);
-    LS_REQUIRE(kData, status.ok(), "{}: cannot encode: {}", path_, status.ToString());
+    LS_REQUIRE(kData, status.ok(), "{}: cannot encode: {}", path_, reason_of(status));
     ids.insert(ids.end(), pieces.begin(), pieces.end());
   }
   std::string decode(const std::vector<std::int32_t>& ids) const override {
@@ -52,7 +59,7 @@ class SentencePieceTokenizer : public Tokenizer {
     }
     std::string text;
     const auto status = processor_.Decode(std::vector<int>(ids.begin(), ids.end()), &text);
-    LS_REQUIRE(kData, status.ok(), "{}: cannot decode: {}", path_, status.ToString());
+    LS_REQUIRE(kData, status.ok(), "{}: cannot decode: {}", path_, reason_of(status));
     return text;
   }
 
@@ -150,7 +157,7 @@ void train_sentencepiece(const SentencePieceTraining& training, const std::funct
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(options, &lines, &model);
   lines.rethrow();
-  LS_REQUIRE(kData, status.ok(), "cannot train a tokenizer of {} pieces: {}", training.vocab, status.ToString());
+  LS_REQUIRE(kData, status.ok(), "cannot train a tokenizer of {} pieces: {}", training.vocab, reason_of(status));
   write_atomically(training.model_path, model);
 }
 
