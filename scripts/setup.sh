@@ -11,7 +11,7 @@ required=(
   build-essential g++ cmake ninja-build ccache pkg-config git python3 ca-certificates
   openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev
-  libhwy-dev libdnnl-dev libsentencepiece-dev sentencepiece
+  libhwy-dev libdnnl-dev libsentencepiece-dev
   libgtest-dev libgmock-dev
 )
 # Wanted, but nothing fails without it: the format check says so and is skipped.

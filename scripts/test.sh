@@ -21,9 +21,7 @@ cores=$(nproc)
 passed=0 failed=0 skipped=0
 failures=()
 
-# MPI in a container: as root, more ranks than cores, no probing for fabrics that are not there.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp
+. scripts/mpi_env.sh
 export ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=$PWD/scripts/sanitizers/lsan.supp
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=$PWD/scripts/sanitizers/tsan.supp"

@@ -3,6 +3,7 @@
 #   check_command_test.sh PROGRAM CASES
 set -uo pipefail
 program=$1 cases=$2
+. "$(dirname "$0")/../../../scripts/mpi_env.sh"
 [[ -f $cases/softmax-causal.h5 ]] || { echo "skipped: there are no cases in $cases"; exit 77; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
