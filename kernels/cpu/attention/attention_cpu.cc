@@ -1,7 +1,7 @@
 // Blocked attention on the CPU: shapes the blocks, spreads them over threads and runs the vector kernels.
 #include <memory>
 #include <omp.h>
-#include <vector>
+#include <optional>
 
 #include "kernels/cpu/attention/attention_blocks.h"
 #include "kernels/cpu/attention/attention_kernels.h"
@@ -39,9 +39,9 @@ class ThreadScratch {
       memory_ =
           exec.workspace->allocate("attention scratch", MemoryCategory::kWorkspace, DType::kF32, {total}).get<float>();
     } else {
-      heap_.resize(static_cast<std::size_t>(total + 16));
-      void* start = heap_.data();
-      std::size_t space = heap_.size() * sizeof(float);
+      std::size_t space = static_cast<std::size_t>(total + 16) * sizeof(float);
+      heap_ = std::make_unique_for_overwrite<float[]>(space / sizeof(float));
+      void* start = heap_.get();
       memory_ = static_cast<float*>(std::align(64, static_cast<std::size_t>(total) * sizeof(float), start, space));
     }
   }
@@ -50,7 +50,7 @@ class ThreadScratch {
  private:
   std::int64_t floats_;
   std::optional<Arena::Scope> scope_;
-  std::vector<float> heap_;
+  std::unique_ptr<float[]> heap_;
   float* memory_ = nullptr;
 };
 
