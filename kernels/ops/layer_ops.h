@@ -1,7 +1,9 @@
 // The memory-bound operators of a transformer: embedding, RMSNorm, rotary positions, SwiGLU, addition.
 //
 // "float dtype" is fp32 or bf16, alike for all operands of a call unless stated. Statistics and sums are fp32 or
-// better. Weight gradients are fp32 and added to (+=); activation gradients are written (=) unless stated.
+// better. Weight gradients are fp32 and added to (+=); activation gradients are written (=) unless stated. Results
+// do not depend on exec.num_threads. Scratch: 64 x width fp32 for the sums over rows of rms_norm_backward and
+// add_row_sum, else none.
 #pragma once
 
 #include "kernels/core/exec.h"

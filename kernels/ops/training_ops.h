@@ -22,7 +22,8 @@ struct HeadLossResult {
   double loss_sum = 0;  // natural log, unscaled
   std::int64_t num_tokens = 0;
 };
-// Throws Error(kData) naming the place of a label outside -1 … V-1. Scratch: chunk_tokens x V fp32.
+// Throws Error(kData) naming the place of a label outside -1 … V-1. Scratch: chunk_tokens x V fp32, as many bf16
+// for bf16 operands, and a matmul's.
 HeadLossResult head_loss(const Exec& exec, const HeadLoss& args);
 
 // Sum of squares of an fp32 tensor, in double, in a fixed order. NaN or infinity show in the result.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <functional>
 #include <string>
@@ -67,19 +68,31 @@ inline bool same_bits(const Results& a, const Results& b) {
 }
 
 // fp32: within the bound. bf16: no more than twice the error of the plain evaluation, or within the fp32 bound.
+inline void expect_close(const Results& actual, const Results& expected, double fp32_bound,
+                         const std::vector<double>& plain) {
+  const std::vector<double> error = errors(actual, expected);
+  for (std::size_t i = 0; i < error.size(); ++i)
+    EXPECT_LE(error[i], std::max(fp32_bound, 2 * plain[i]))
+        << "result " << i << " of " << error.size() << "; plain evaluation " << plain[i];
+}
+
 template <class Args>
 void check_kernel(const Kernel<Args>& kernel, const Case<Args>& test, const Conformance<Args>& rule, DType dtype,
                   const Results& expected, const std::vector<double>& plain) {
   SCOPED_TRACE(fmt::format("{}, {}, {}", kernel.name(), test.name, name_of(dtype)));
   const Results actual = run_kernel(kernel, test, dtype, dtype, 2);
-  const std::vector<double> error = errors(actual, expected);
-  for (std::size_t i = 0; i < error.size(); ++i)
-    EXPECT_LE(error[i], std::max(rule.fp32_bound, 2 * plain[i]))
-        << "result " << i << " of " << error.size() << "; plain evaluation " << plain[i];
+  expect_close(actual, expected, rule.fp32_bound, plain);
   EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, dtype, 2))) << "differs when repeated";
   if (rule.threads == ThreadPromise::kSameBits) {
     EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, dtype, 1))) << "differs between 1 and 2 threads";
   }
+  if (kernel.name() != "highway") return;
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {  // older CPUs than this one, too
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    expect_close(run_kernel(kernel, test, dtype, dtype, 1), expected, rule.fp32_bound, plain);
+  }
+  hwy::SetSupportedTargetsForTest(0);
 }
 
 template <class Args>
