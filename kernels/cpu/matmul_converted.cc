@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <utility>
+
 #include "kernels/cpu/matmul.h"
 #include "kernels/ops/kernel_list.h"
 

@@ -1,6 +1,9 @@
 #include <dnnl.hpp>
 
+#include <algorithm>
 #include <map>
+#include <string>
+#include <unordered_map>
 
 #include "kernels/cpu/matmul.h"
 #include "kernels/ops/kernel_list.h"

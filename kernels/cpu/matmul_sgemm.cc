@@ -1,6 +1,8 @@
 #include <dnnl.hpp>
 
+#include <algorithm>
 #include <omp.h>
+#include <vector>
 
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/parallel.h"
