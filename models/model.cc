@@ -22,6 +22,11 @@ void check_batch(const MicroBatch& batch, AttentionByPattern attention, const Mo
            config.pattern.size());
 }
 
+const ModelConfig& checked(const ModelConfig& config) {
+  check_model_config(config);
+  return config;
+}
+
 // What the model, rather than the layer, allocates for one layer's attention.
 struct AttentionBytes {
   std::int64_t forward = 0;   // out, lse
@@ -41,9 +46,9 @@ AttentionBytes attention_bytes(const ModelConfig& config, DType precision, std::
 }  // namespace
 
 Model::Impl::Impl(const ModelConfig& model_config, DType model_precision, Gradients gradients, Arena& weights)
-    : config(model_config),
+    : config(checked(model_config)),
       precision(model_precision),
-      store((check_model_config(config), parameter_specs(config)), precision, gradients, weights),
+      store(parameter_specs(config), precision, gradients, weights),
       embedding(store.weight("model.embed_tokens.weight")),
       final_norm(store.weight("model.norm.weight")),
       head(config.tie_embeddings ? embedding : store.weight("lm_head.weight")),

@@ -78,7 +78,9 @@ std::int64_t weight_bytes(const ModelConfig& config, DType precision, Gradients 
 // Peak bytes forward_backward takes from `activations` for this many local tokens (exact; tests compare with the
 // arena).
 std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);
-// Scratch it takes from exec.workspace besides the attention's own (see ContextAttention::…_workspace_bytes).
+// Scratch it takes at most from exec.workspace while the attention takes none (see
+// ContextAttention::…_workspace_bytes). Where the machine multiplies bf16 itself, room for the library's own scratch is
+// reckoned at 4 MiB a thread.
 std::int64_t model_workspace_bytes(const ModelConfig& config, DType precision, std::int64_t tokens, int num_threads);
 
 }  // namespace longspan

@@ -2,6 +2,7 @@
 // numbers give its derivatives (Squire & Trapp 1998: f'(x) = Im f(x + ih) / h, without cancellation).
 #pragma once
 
+#include <algorithm>
 #include <complex>
 #include <cstdint>
 #include <map>

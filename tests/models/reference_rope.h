@@ -1,6 +1,7 @@
 // Rotary frequencies in double, written from the papers' formulas by wavelength and number of turns.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <vector>
