@@ -14,6 +14,6 @@ cd /
 [[ -f $folder/moved/share/longspan/configs/quickstart.yaml ]] || { echo "no configs were installed"; exit 1; }
 "$folder/moved/bin/longspan" config "$folder/moved/share/longspan/configs/quickstart.yaml" >/dev/null
 
-strangers=$(ldd "$folder/moved/bin/longspan" | awk '$2 == "=>" {print $1, $3}' | grep -v " $folder/moved/lib/" |
+strangers=$(ldd "$folder/moved/bin/longspan" | awk '$2 == "=>" {print $1, $3}' | grep -v " $folder/moved/" |
   grep -vE '^(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util|stdc\+\+|gcc_s))\.so' || true)
 [[ -z $strangers ]] || { printf 'loaded from outside the bundle:\n%s\n' "$strangers"; exit 1; }
