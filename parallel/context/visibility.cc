@@ -36,7 +36,7 @@ bool trim(VisibleBlock& block) {
 
 VisibleDistances visible_distances(const ContextProblem& problem) {
   if (!problem.causal) return {-kAnyDistance, kAnyDistance};
-  return {0, problem.window > 0 ? problem.window - 1 : kAnyDistance};
+  return {0, problem.window > 0 ? std::min(problem.window - 1, kAnyDistance) : kAnyDistance};
 }
 
 TokenSegment part_of(const TokenSegment& segment, std::int64_t begin, std::int64_t end) {
