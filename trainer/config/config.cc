@@ -53,6 +53,7 @@ class Reader {
                            "a second YAML document begins; an experiment is one");
       }
       if (!documents.empty()) read_map(documents[0], documents[0].Mark(), {}, config_);
+      read_ = true;
     } catch (const YAML::Exception& error) {
       faults_.add({fmt::format("{}:{}", given_.file, error.mark.line + 1), error.mark.line + 1}, syntax_fault(error));
     }
@@ -74,8 +75,10 @@ class Reader {
   }
 
   Config finish() {
-    check_pattern_alone();
-    resolve_relations(config_, given_, faults_);
+    if (read_) {
+      check_pattern_alone();
+      resolve_relations(config_, given_, faults_);
+    }
     if (!faults_.empty()) throw Error(ErrorKind::kUsage, faults_.text());
     return config_;
   }
@@ -200,6 +203,7 @@ class Reader {
     }
   }
 
+  bool read_ = false;  // else what the file says is unknown, and relations would be with defaults
   Config config_ = unresolved_config();
   GivenKeys given_;
   Faults faults_;

@@ -126,6 +126,13 @@ TEST(ConfigFaults, NotYaml) {
             "x.yaml:3: a second YAML document begins; an experiment is one");
 }
 
+TEST(ConfigFaults, RelationsNeedAFileThatReads) {
+  const std::string text = fault("model: {hidden: 96\n", {{"model.heads", "3"}, {"run.steps", "x"}});
+  EXPECT_TRUE(contains(text, "not YAML: ")) << text;
+  EXPECT_TRUE(contains(text, "\n--run.steps: expected")) << text;
+  EXPECT_FALSE(contains(text, "multiple")) << text;
+}
+
 TEST(ConfigFaults, BytesThatAreNotUtf8) {
   EXPECT_NE(fault("run:\n  name: \"a\xFF\"\nmodel: {layers: 0}\n"), "no fault");
   EXPECT_EQ(fault("", {{"run.name", "\xFF"}}), "--run.name: expected text, not bytes that are not UTF-8");

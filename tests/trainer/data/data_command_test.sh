@@ -22,7 +22,7 @@ expect() {
 
 mkdir text
 for n in $(seq 1 200); do
-  printf 'Document %d speaks of rivers and of stones.\nIt has two lines, and the number %d.\n\n' "$n" $((n * n)) >>text/a.txt
+  printf 'Document %d speaks of rivers.\nIt has two lines and the number %d.\n\n' "$n" $((n * n)) >>text/a.txt
 done
 printf '{"text": "one line"}\n{"text": "another, caf\\u00e9"}\n' >text/b.jsonl
 

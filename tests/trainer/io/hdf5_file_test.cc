@@ -1,11 +1,12 @@
 // Hdf5File: what is written is read back; every fault is an Error(kData) naming file and object, and nothing prints.
 #include "trainer/io/hdf5_file.h"
 
+#include <gtest/gtest.h>
+
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <gtest/gtest.h>
 #include <numeric>
 #include <sys/resource.h>
 #include <thread>
