@@ -39,7 +39,7 @@ class Chunker {
     add(second);
   }
 
-  std::vector<std::vector<AttentionTask>> chunks_;
+  std::vector<std::vector<AttentionTask>> take() { return std::move(chunks_); }
 
  private:
   static void shift(Band& band, std::int64_t by) {
@@ -57,6 +57,7 @@ class Chunker {
   }
 
   const std::int64_t max_pairs_;
+  std::vector<std::vector<AttentionTask>> chunks_;
   std::int64_t pairs_ = 0;  // in the last chunk
 };
 
@@ -65,7 +66,7 @@ class Chunker {
 std::vector<std::vector<AttentionTask>> chunk_tasks(std::span<const AttentionTask> tasks, std::int64_t max_pairs) {
   Chunker chunker(max_pairs);
   for (const AttentionTask& task : tasks) chunker.add(task);
-  return std::move(chunker.chunks_);
+  return chunker.take();
 }
 
 }  // namespace longspan
