@@ -57,23 +57,14 @@ std::int64_t number_in(const char* path) {
   return std::ifstream(path) >> value ? value : std::numeric_limits<std::int64_t>::max();
 }
 
-}  // namespace
-
-std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh) {
-  const std::int64_t each = config.data.global_batch / mesh.data;
-  return config.parallel.micro_batches == 0 ? 1 : each / config.parallel.micro_batches;
-}
-
-MemoryBudget predict_memory(const Config& config, const BudgetPlace& place) {
+MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
+                          const std::vector<std::shared_ptr<const ContextPlan>>& plans) {
   const ModelConfig& model = config.model;
   const DType precision = precision_of(config.run);
   const std::int64_t parameters = count_parameters(model);
-  const int context_rank = place.rank % place.mesh.context;
-  const auto plans =
-      plan_pattern(model, {config.parallel.context_scheme, place.mesh.context, context_rank},
-                   full_documents(config.data.sequence_length, sequences_per_micro_batch(config, place.mesh)));
+  const int context_rank = rank % host.mesh.context;
   const std::int64_t tokens = plans.front()->tokens_of(context_rank);
-  AbsentGroup group(context_rank, place.mesh.context);
+  AbsentGroup group(context_rank, host.mesh.context);
 
   MemoryBudget budget;
   budget.weights = parameters * (size_of(DType::kF32) + (precision == DType::kF32 ? 0 : size_of(precision)));
@@ -81,20 +72,39 @@ MemoryBudget predict_memory(const Config& config, const BudgetPlace& place) {
   budget.optimizer = Optimizer::state_bytes(parameters);
   budget.activations = activation_bytes(model, precision, tokens);
   budget.attention = AttentionSet(model, precision, plans, group).workspace_bytes();
-  budget.workspace = model_workspace_bytes(model, precision, tokens, place.num_threads);
-  if (place.rank == 0 && config.checkpoint.async)
-    budget.snapshot = parameters * size_of(DType::kF32) + budget.optimizer;
+  budget.workspace = model_workspace_bytes(model, precision, tokens, host.num_threads);
+  if (rank == 0 && config.checkpoint.async) budget.snapshot = parameters * size_of(DType::kF32) + budget.optimizer;
   return budget;
 }
 
-std::int64_t longest_sequence_that_fits(const Config& config, const BudgetPlace& place, int ranks_on_host,
-                                        std::int64_t num_bytes) {
+}  // namespace
+
+std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh) {
+  const std::int64_t each = config.data.global_batch / mesh.data;
+  return config.parallel.micro_batches == 0 ? 1 : each / config.parallel.micro_batches;
+}
+
+std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host) {
+  const auto plans = plan_pattern(
+      config.model, {config.parallel.context_scheme, host.mesh.context, 0},
+      full_documents(config.data.sequence_length, sequences_per_micro_batch(config, host.mesh)));
+  std::vector<MemoryBudget> budgets;
+  for (const int rank : host.ranks) budgets.push_back(predict_rank(config, host, rank, plans));
+  return budgets;
+}
+
+std::int64_t total_bytes(const std::vector<MemoryBudget>& budgets) {
+  std::int64_t total = 0;
+  for (const MemoryBudget& budget : budgets) total += budget.total();
+  return total;
+}
+
+std::int64_t longest_sequence_that_fits(const Config& config, const HostRanks& host, std::int64_t num_bytes) {
   constexpr std::int64_t kStep = 64;
   const auto fits = [&](std::int64_t steps) {
-    if (steps == 0) return true;
     Config candidate = config;
     candidate.data.sequence_length = steps * kStep;
-    return predict_memory(candidate, place).total() * ranks_on_host <= num_bytes;
+    return total_bytes(predict_memory(candidate, host)) <= num_bytes;
   };
   std::int64_t fitting = 0, failing = std::max<std::int64_t>(1, config.data.sequence_length / kStep + 1);
   while (fitting + 1 < failing) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "parallel/mesh.h"
 #include "trainer/config/config.h"
@@ -23,21 +24,21 @@ struct MemoryBudget {
   }
 };
 
-// Where a rank stands, and how many OpenMP threads it uses.
-struct BudgetPlace {
+// Ranks of one host: where they stand, and how many OpenMP threads each uses.
+struct HostRanks {
   MeshShape mesh;
-  int rank = 0;
+  std::vector<int> ranks;
   int num_threads = 1;
 };
 
 std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh);
 
-MemoryBudget predict_memory(const Config& config, const BudgetPlace& place);
+// One for each of host.ranks.
+std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host);
+std::int64_t total_bytes(const std::vector<MemoryBudget>& budgets);
 
-// The longest data.sequence_length, a multiple of 64, of which ranks_on_host ranks like this one fit into num_bytes;
-// 0: not even 64 tokens do.
-std::int64_t longest_sequence_that_fits(const Config& config, const BudgetPlace& place, int ranks_on_host,
-                                        std::int64_t num_bytes);
+// The longest data.sequence_length, a multiple of 64, with which all of host.ranks fit into num_bytes; 0: not even 64.
+std::int64_t longest_sequence_that_fits(const Config& config, const HostRanks& host, std::int64_t num_bytes);
 
 // Physical memory of this host, or the limit of the control group this process runs in where that is lower.
 std::int64_t host_memory_bytes();

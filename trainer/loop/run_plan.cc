@@ -16,21 +16,12 @@ std::string host_name() {
   return name;
 }
 
-struct HostNeed {
-  int ranks = 0;
-  std::int64_t num_bytes = 0;  // of all of them
-};
-
-HostNeed need_of_this_host(const MemoryBudget& budget, Communicator& world) {
-  const std::string here = host_name();
-  HostNeed need;
-  for (const std::string& entry : gather_strings(world, fmt::format("{} {}", budget.total(), here))) {
-    const std::size_t space = entry.find(' ');
-    if (entry.substr(space + 1) != here) continue;
-    ++need.ranks;
-    need.num_bytes += std::stoll(entry.substr(0, space));
-  }
-  return need;
+std::vector<int> ranks_on_this_host(Communicator& world) {
+  const std::vector<std::string> hosts = gather_strings(world, host_name());
+  std::vector<int> ranks;
+  for (int rank = 0; rank < world.size(); ++rank)
+    if (hosts[static_cast<std::size_t>(rank)] == host_name()) ranks.push_back(rank);
+  return ranks;
 }
 
 }  // namespace
@@ -56,22 +47,22 @@ RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads
   LS_CHECK(plan.sequences_per_rank * plan.mesh.data == config.data.global_batch, "global batch {} over {} data ranks",
            config.data.global_batch, plan.mesh.data);
   plan.sequences_each = sequences_per_micro_batch(config, plan.mesh);
-  plan.budget = predict_memory(config, {plan.mesh, rank, num_threads});
+  plan.budget = predict_memory(config, {plan.mesh, {rank}, num_threads}).front();
   return plan;
 }
 
 void require_memory(const Config& config, const RunPlan& plan, Communicator& world) {
-  const HostNeed need = need_of_this_host(plan.budget, world);
-  const std::int64_t have =
-      config.run.memory_gib > 0 ? static_cast<std::int64_t>(config.run.memory_gib * kGib) : host_memory_bytes();
-  if (need.num_bytes <= have) return;
-  const std::int64_t fits =
-      longest_sequence_that_fits(config, {plan.mesh, plan.rank, plan.num_threads}, need.ranks, have);
-  fail(ErrorKind::kMemory, "{} rank(s) on {} would need {:.3f} GiB, {:.3f} are there ({}); each: {}\n{}", need.ranks,
-       host_name(), static_cast<double>(need.num_bytes) / kGib, static_cast<double>(have) / kGib,
+  const HostRanks host{plan.mesh, ranks_on_this_host(world), plan.num_threads};
+  const auto need = static_cast<double>(total_bytes(predict_memory(config, host)));
+  const double have =
+      config.run.memory_gib > 0 ? config.run.memory_gib * kGib : static_cast<double>(host_memory_bytes());
+  if (need <= have) return;
+  const std::int64_t fits = longest_sequence_that_fits(config, host, static_cast<std::int64_t>(have));
+  fail(ErrorKind::kMemory, "{} rank(s) on {} would need {:.3f} GiB of the {:.3f} there ({}); this one: {}; {}",
+       host.ranks.size(), host_name(), need / kGib, have / kGib,
        config.run.memory_gib > 0 ? "run.memory_gib" : "physical memory", describe(plan.budget),
-       fits > 0 ? fmt::format("the longest data.sequence_length that fits is {}; or use more hosts, precision bf16, or "
-                              "model.recompute: selective",
+       fits > 0 ? fmt::format("the longest data.sequence_length that fits is {}; or use more hosts, run.precision bf16, "
+                              "or model.recompute selective",
                               fits)
                 : "not even a sequence of 64 tokens fits: use a smaller model, or more memory");
 }

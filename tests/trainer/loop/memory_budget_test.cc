@@ -39,13 +39,17 @@ std::vector<std::int64_t> measured_peaks(const Config& config, int ranks) {
   return peaks;
 }
 
+// bf16 products may block their operands: the prediction leaves this room for each thread, used or not.
+constexpr std::int64_t kProductRoom = std::int64_t{4} << 20;
+
 void expect_prediction_holds(const Config& config, int ranks) {
   const std::vector<std::int64_t> peaks = measured_peaks(config, ranks);
   for (int rank = 0; rank < ranks; ++rank) {
     const MemoryBudget budget = make_run_plan(config, ranks, rank, 1).budget;
     const std::int64_t predicted = budget.total() - budget.snapshot;
     EXPECT_LE(peaks[static_cast<std::size_t>(rank)], predicted + 4096) << rank << ": " << describe(budget);
-    EXPECT_GE(peaks[static_cast<std::size_t>(rank)], predicted * 9 / 10) << rank << ": " << describe(budget);
+    const std::int64_t used = predicted - (config.run.precision == "bf16" ? kProductRoom : 0);
+    EXPECT_GE(peaks[static_cast<std::size_t>(rank)], used * 9 / 10) << rank << ": " << describe(budget);
   }
 }
 
@@ -71,16 +75,16 @@ TEST(MemoryBudget, HoldsForPrecisionRecomputationAndMicroBatches) {
 TEST(MemoryBudget, TheLongestSequenceFitsAndALongerDoesNot) {
   Config config = small_config();
   config.data.sequence_length = 1 << 16;
-  const BudgetPlace place{.mesh = {.data = 1, .context = 2}, .rank = 0, .num_threads = 1};
+  const HostRanks host{.mesh = {.data = 1, .context = 2}, .ranks = {0, 1}, .num_threads = 1};
   const std::int64_t have = std::int64_t{48} << 20;
-  const std::int64_t longest = longest_sequence_that_fits(config, place, 2, have);
+  const std::int64_t longest = longest_sequence_that_fits(config, host, have);
   ASSERT_GT(longest, 0);
   config.data.sequence_length = longest;
-  EXPECT_LE(2 * predict_memory(config, place).total(), have);
+  EXPECT_LE(total_bytes(predict_memory(config, host)), have);
   config.data.sequence_length = longest + 64;
-  EXPECT_GT(2 * predict_memory(config, place).total(), have);
+  EXPECT_GT(total_bytes(predict_memory(config, host)), have);
   config.data.sequence_length = 1 << 16;
-  EXPECT_EQ(longest_sequence_that_fits(config, place, 2, 1000), 0);
+  EXPECT_EQ(longest_sequence_that_fits(config, host, 1000), 0);
 }
 
 TEST(MemoryBudget, KnowsTheHostAndTheProcess) {

@@ -1,0 +1,69 @@
+"""What is trained does not depend on how ranks split the work; the same command gives the same bits."""
+import itertools
+import unittest
+
+from harness import SystemTest, mpi, needs_mpi
+
+TOLERANCE = 1e-5  # relative, fp32, over 20 steps
+
+
+class Layouts(SystemTest):
+    def setUp(self):
+        super().setUp()
+        self.options = ["--data.validation=[synthetic:passkey]", "--data.validate_every=10",
+                        "--data.validation_sequences=3", "--data.global_batch=4"]
+        self.train("one", *self.options)
+        self.reference = self.steps("one")
+        self.assertEqual([line[0] for line in self.reference], list(range(1, 21)))
+        self.assertLess(self.reference[-1][1], 0.95 * self.reference[0][1], "the model learns")
+
+    def expect_same_curve(self, name):
+        curve = self.steps(name)
+        self.assertEqual(len(curve), len(self.reference))
+        for (_, loss, norm, rate), (step, loss_1, norm_1, rate_1) in zip(curve, self.reference):
+            self.assertLessEqual(abs(loss - loss_1), TOLERANCE * loss_1, f"{name} step {step}")
+            self.assertLessEqual(abs(norm - norm_1), 10 * TOLERANCE * norm_1, f"{name} step {step}")
+            self.assertEqual(rate, rate_1)
+        for (step, loss), (step_1, loss_1) in zip(self.validations(name), self.validations("one"), strict=True):
+            self.assertEqual(step, step_1)
+            self.assertLessEqual(abs(loss - loss_1), TOLERANCE * loss_1, f"{name} validation {step}")
+
+    def test_threads(self):
+        for ranks, scheme in itertools.product((2, 3, 4), ("ring", "striped")):
+            self.train(f"{scheme}{ranks}", "--ranks", ranks, f"--parallel.context_scheme={scheme}", *self.options)
+            self.expect_same_curve(f"{scheme}{ranks}")
+
+    def test_data_ranks_and_micro_batches(self):
+        for data, parts, ranks in ((2, "auto", 2), (2, 1, 4), (1, 1, 2), (4, "auto", 4), (1, 2, 1)):
+            name = f"data{data}-{parts}-{ranks}"
+            self.train(name, "--ranks", ranks, f"--parallel.data={data}", f"--parallel.micro_batches={parts}",
+                       *self.options)
+            self.expect_same_curve(name)
+
+    @needs_mpi
+    def test_mpi(self):
+        for ranks, scheme in ((1, "ring"), (2, "ring"), (2, "striped"), (3, "striped"), (4, "ring"), (4, "striped")):
+            name = f"mpi-{scheme}{ranks}"
+            self.train(name, f"--parallel.context_scheme={scheme}", *self.options, launcher=mpi(ranks))
+            self.expect_same_curve(name)
+
+    @needs_mpi
+    def test_same_command_same_bits_threads_or_mpi(self):
+        self.train("first", "--ranks", 3, *self.options)
+        self.train("second", "--ranks", 3, *self.options)
+        self.train("third", *self.options, launcher=mpi(3))
+        for name in ("second", "third"):
+            self.assertEqual(self.steps("first"), self.steps(name))
+            self.assertEqual(self.validations("first"), self.validations(name))
+            self.assertEqual(self.tensors_of("first", 20), self.tensors_of(name, 20))
+
+    def test_recompute_and_bf16_train_too(self):
+        self.train("recompute", "--ranks", 2, "--model.recompute=selective", *self.options)
+        self.expect_same_curve("recompute")
+        self.train("bf16", "--ranks", 2, "--run.precision=bf16", *self.options)
+        for (step, loss, *_), (_, loss_1, *_) in zip(self.steps("bf16"), self.reference, strict=True):
+            self.assertLess(abs(loss - loss_1), 0.02 * loss_1, f"step {step}")
+
+
+if __name__ == "__main__":
+    unittest.main()
