@@ -78,12 +78,14 @@ mkdir -p build
 step "set-up" scripts/setup.sh || finish
 step "build" build cpu || finish
 step "every header compiles alone" cmake --build --preset cpu -j "$cores" --target lone_headers
-tests "fast tests" cpu "$cores" -LE slow
-((quick)) && finish
-tests "slow tests" cpu 1 -L slow
+if ((quick)); then
+  tests "tests but the slow ones" cpu "$cores" -LE slow
+  finish
+fi
+tests "tests" cpu "$cores"
 for preset in cpu-asan cpu-tsan; do
   if step "build $preset" build "$preset" --target longspan_tests; then
-    tests "tests under $preset" "$preset" 1 -E '^Scripts\.' -LE slow
+    tests "tests under $preset" "$preset" 1 -L '^unit$'
   fi
 done
 if find_nvcc; then
