@@ -13,20 +13,28 @@ namespace {
 
 constexpr std::int64_t kMaxDim = 256;
 
-// Packed lanes and tiles of a thread should stay in the second-level cache, half a MiB on small cores. More lanes read
-// keys and values less often; fewer lanes give every thread several blocks to even out causal work.
-BlockShape forward_shape(const Exec& exec, const AttentionDesc& desc, std::int64_t rows) {
-  constexpr std::int64_t kKeyTile = 96, kMinLanes = 32, kBlocksPerThread = 4;
-  std::int64_t lanes = std::max(desc.head_dim, desc.value_dim) > 128 ? 128 : 256;
-  BlockShape shape = block_shape(desc, rows, lanes, kKeyTile);
+// Halves the lanes of a block until every thread has several blocks, which even out causal work.
+BlockShape shared_shape(const Exec& exec, const AttentionDesc& desc, std::int64_t rows, std::int64_t lanes,
+                        std::int64_t key_tile) {
+  constexpr std::int64_t kMinLanes = 32, kBlocksPerThread = 4;
+  BlockShape shape = block_shape(desc, rows, lanes, key_tile);
   while (lanes > kMinLanes && shape.num_blocks() < kBlocksPerThread * exec.num_threads)
-    shape = block_shape(desc, rows, lanes /= 2, kKeyTile);
+    shape = block_shape(desc, rows, lanes /= 2, key_tile);
   return shape;
 }
 
-BlockShape backward_shape(const AttentionDesc& desc, std::int64_t rows) {
-  constexpr std::int64_t kKeyTile = 48;
-  return block_shape(desc, rows, std::max(desc.head_dim, desc.value_dim) > 64 ? 64 : 128, kKeyTile);
+// More lanes read keys and values less often, but what a thread has packed should stay near its second-level cache,
+// half a MiB on small cores.
+BlockShape forward_shape(const Exec& exec, const AttentionDesc& desc, std::int64_t rows) {
+  const std::int64_t width = std::max(desc.head_dim, desc.value_dim);
+  return shared_shape(exec, desc, rows, width > 128 ? 128 : 256, 64);
+}
+
+BlockShape backward_shape(const Exec& exec, const AttentionDesc& desc, std::int64_t rows) {
+  const std::int64_t width = std::max(desc.head_dim, desc.value_dim);
+  const std::int64_t lanes = width > 128 ? 64 : width > 64 ? 128 : 256;
+  if (desc.kv_heads % exec.num_threads == 0) return block_shape(desc, rows, lanes, 48);  // threads take whole heads
+  return shared_shape(exec, desc, rows, lanes, 48);
 }
 
 // One piece of scratch a thread: from the workspace if the caller has one, else from the heap.
@@ -85,7 +93,7 @@ class BlockedAttention final : public AttentionOp {
   // their scores twice.
   void backward(const Exec& exec, const AttentionBackward& args) const override {
     const std::int64_t rows = args.q.shape[0];
-    const BlockShape shape = backward_shape(args.desc, rows);
+    const BlockShape shape = backward_shape(exec, args.desc, rows);
     const TaskIndex index(args.tasks, shape);
     const ThreadScratch scratch(exec, backward_scratch_floats(shape, args.desc));
     const std::int64_t whole_heads = args.desc.kv_heads / exec.num_threads * exec.num_threads;
