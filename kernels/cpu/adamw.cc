@@ -1,8 +1,9 @@
 // foreach_target reads this file again for every instruction set.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/adamw.cc"
-#include <cmath>
 #include <hwy/foreach_target.h>
+
+#include <cmath>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector-inl.h"

@@ -1,8 +1,9 @@
 // foreach_target reads this file again for every instruction set.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/elementwise.cc"
-#include <cstring>
 #include <hwy/foreach_target.h>
+
+#include <cstring>
 
 #include "kernels/cpu/column_sums.h"
 #include "kernels/cpu/parallel.h"

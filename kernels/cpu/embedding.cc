@@ -1,8 +1,9 @@
 // foreach_target reads this file again for every instruction set.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/embedding.cc"
-#include <cstring>
 #include <hwy/foreach_target.h>
+
+#include <cstring>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/rows.h"

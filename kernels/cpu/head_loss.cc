@@ -1,9 +1,10 @@
 // foreach_target reads this file again for every instruction set.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/head_loss.cc"
+#include <hwy/foreach_target.h>
+
 #include <cmath>
 #include <cstring>
-#include <hwy/foreach_target.h>
 #include <vector>
 
 #include "kernels/cpu/parallel.h"

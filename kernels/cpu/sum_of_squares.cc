@@ -2,6 +2,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/sum_of_squares.cc"
 #include <hwy/foreach_target.h>
+
 #include <vector>
 
 #include "kernels/cpu/parallel.h"

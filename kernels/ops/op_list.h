@@ -14,7 +14,8 @@ namespace longspan {
 using Refusal = std::optional<std::string>;
 
 // Logs, once for each distinct line, which implementation serves a description and why those before it refused.
-void log_choice(std::string_view op, const std::string& description, std::string_view chosen, const std::string& refused);
+void log_choice(std::string_view op, const std::string& description, std::string_view chosen,
+                const std::string& refused);
 
 // The first implementation that takes `desc`. Op has name() and why_unsupported(desc); Desc has describe().
 // Throws Error(kUnsupported) with every reason if all refuse.

@@ -45,7 +45,14 @@ struct PlanTask {
 
 // Operands: kQuery, kKeyValue, kOutputGradient (with lse and delta). Results on their way home: kOutput (partial, with
 // its lse), kQueryGradient, kKeyValueGradient.
-enum class TransferKind : std::uint8_t { kQuery, kKeyValue, kOutput, kOutputGradient, kQueryGradient, kKeyValueGradient };
+enum class TransferKind : std::uint8_t {
+  kQuery,
+  kKeyValue,
+  kOutput,
+  kOutputGradient,
+  kQueryGradient,
+  kKeyValueGradient
+};
 // "q", "kv", "out", "dout", "dq", "dkv": as in plan files.
 std::string_view name_of(TransferKind kind);
 
