@@ -17,7 +17,7 @@ namespace longspan {
 struct NamedTensor {
   std::string name;  // "weights/model.norm.weight", "adam_m/…", "adam_v/…"
   std::vector<std::int64_t> shape;
-  Tensor tensor;  // fp32, flat, host memory
+  Tensor tensor;               // fp32, flat, host memory
   std::int64_t numel() const;  // of the shape
 };
 

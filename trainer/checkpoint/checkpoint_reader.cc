@@ -1,5 +1,6 @@
-#include <algorithm>
 #include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/folders.h"

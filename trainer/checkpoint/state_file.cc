@@ -1,9 +1,9 @@
 #include "trainer/checkpoint/state_file.h"
 
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include <charconv>
+#include <numeric>
 
 namespace longspan {
 namespace {

@@ -1,7 +1,8 @@
 #include "trainer/cli/console.h"
 
-#include <cstdio>
 #include <fmt/core.h>
+
+#include <cstdio>
 #include <unistd.h>
 
 #include "kernels/core/log.h"

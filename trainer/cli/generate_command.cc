@@ -1,7 +1,8 @@
 // longspan generate: text from a checkpoint, token by token.
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cstdio>
-#include <fmt/core.h>
 #include <memory>
 #include <thread>
 

@@ -1,11 +1,12 @@
 // longspan inspect: says what a path is - checkpoint, run or token file - and whether it is whole.
-#include <algorithm>
-#include <filesystem>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/cli/checkpoint_argument.h"
@@ -18,7 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string verdict_of(const CheckpointInfo& info) { return info.whole ? "whole" : "refused: " + info.fault; }
+std::string verdict_of(const CheckpointInfo& info) {
+  return info.whole ? "whole" : "refused: " + info.fault;
+}
 
 int inspect_checkpoint(const CheckpointInfo& info) {
   fmt::print("{}: checkpoint of step {}, {}\n", info.path, info.step, verdict_of(info));
@@ -45,8 +48,10 @@ nlohmann::json last_step(const std::string& metrics) {
 
 int inspect_run(const std::string& path) {
   const nlohmann::json last = last_step(path + "/metrics.jsonl");
-  if (last.is_null()) fmt::print("{}: run without a step\n", path);
-  else fmt::print("{}: run of {} steps, loss {}\n", path, last["step"].dump(), last["loss"].dump());
+  if (last.is_null())
+    fmt::print("{}: run without a step\n", path);
+  else
+    fmt::print("{}: run of {} steps, loss {}\n", path, last["step"].dump(), last["loss"].dump());
   for (const CheckpointInfo& info : list_checkpoints(checkpoint_folder_in(path)))
     fmt::print("  {} {}\n", fs::path(info.path).filename().string(), verdict_of(info));
   return kExitOk;

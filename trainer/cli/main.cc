@@ -1,6 +1,7 @@
 // longspan: one program, one command each file beside this one.
-#include <cstdio>
 #include <fmt/core.h>
+
+#include <cstdio>
 #include <new>
 
 #include "trainer/cli/commands.h"

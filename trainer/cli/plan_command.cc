@@ -1,8 +1,9 @@
 // longspan plan: layout, transfers and memory of an experiment on any number of ranks; runs nothing.
-#include <algorithm>
-#include <charconv>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <memory>
 

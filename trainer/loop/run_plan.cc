@@ -61,10 +61,11 @@ void require_memory(const Config& config, const RunPlan& plan, Communicator& wor
   fail(ErrorKind::kMemory, "{} rank(s) on {} would need {:.3f} GiB of the {:.3f} there ({}); this one: {}; {}",
        host.ranks.size(), host_name(), need / kGib, have / kGib,
        config.run.memory_gib > 0 ? "run.memory_gib" : "physical memory", describe(plan.budget),
-       fits > 0 ? fmt::format("the longest data.sequence_length that fits is {}; or use more hosts, run.precision bf16, "
-                              "or model.recompute selective",
-                              fits)
-                : "not even a sequence of 64 tokens fits: use a smaller model, or more memory");
+       fits > 0
+           ? fmt::format("the longest data.sequence_length that fits is {}; or use more hosts, run.precision bf16, "
+                         "or model.recompute selective",
+                         fits)
+           : "not even a sequence of 64 tokens fits: use a smaller model, or more memory");
 }
 
 std::string describe(const Config& config, const RunPlan& plan) {

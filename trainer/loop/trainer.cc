@@ -5,12 +5,12 @@
 
 #include "kernels/ops/matmul.h"
 #include "trainer/launch/launch.h"
+#include "trainer/loop/learner.h"
 #include "trainer/loop/metrics.h"
 #include "trainer/loop/run_folder.h"
 #include "trainer/loop/run_plan.h"
 #include "trainer/loop/run_state.h"
 #include "trainer/loop/schedule.h"
-#include "trainer/loop/learner.h"
 
 namespace longspan {
 namespace {
