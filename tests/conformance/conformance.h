@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
+#include <algorithm>
+#include <bit>
 #include <functional>
 #include <string>
 
@@ -61,10 +63,12 @@ inline std::vector<double> errors(const Results& actual, const Results& expected
 
 // NaN is equal to itself here: results must be the same bits.
 inline bool same_bits(const Results& a, const Results& b) {
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (a[i].size() != b[i].size() || std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(double)) != 0)
-      return false;
-  return a.size() == b.size();
+  const auto same = [](double x, double y) {
+    return std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(y);
+  };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](const auto& x, const auto& y) {
+    return std::equal(x.begin(), x.end(), y.begin(), y.end(), same);
+  });
 }
 
 // fp32: within the bound. bf16: no more than twice the error of the plain evaluation, or within the fp32 bound.
