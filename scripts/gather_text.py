@@ -101,6 +101,7 @@ def main(folder):
         "henry": lambda: commentary(diatheke("MHCC", "Gen-Rev")),
     }
     for name, documents_of in sources.items():
+        print(f"gather_text: reading {name}", flush=True)
         documents = documents_of()
         size = 0
         for place, (title, lines) in enumerate(documents.items(), start=1):
