@@ -4,7 +4,7 @@
 #   scripts/quickstart.sh                 trains on public-domain books that come as packages (about 25 MB)
 #   scripts/quickstart.sh TEXT…           trains on your own text files, each one document
 #
-# Environment: RANKS (2): ranks, as threads; STEPS (300): optimiser steps; PROMPT: what the sample goes on from.
+# Environment: RANKS (2): ranks, as threads; STEPS (200): optimiser steps; PROMPT: what the sample goes on from.
 # Run it again at any time: finished stages are skipped and an unfinished training goes on where it stopped.
 set -euo pipefail
 
@@ -19,7 +19,7 @@ for argument in "$@"; do
 done
 cd "$(dirname "$0")/.."
 
-ranks=${RANKS:-2} steps=${STEPS:-300}
+ranks=${RANKS:-2} steps=${STEPS:-200}
 longspan=build/cpu/bin/longspan
 
 say() { printf '\n== %s (%d min %02d s)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
