@@ -75,7 +75,8 @@ class AttentionOp {
   virtual ~AttentionOp() = default;
   virtual std::string_view name() const = 0;
   virtual Refusal why_unsupported(const AttentionDesc& desc) const = 0;
-  // Bitwise repeatable for equal inputs and equal exec.num_threads. Memory beyond operands is O(threads).
+  // Bitwise repeatable for equal inputs and equal exec.num_threads. Scratch is O(threads), from exec.workspace if there
+  // is one, else from the heap; lists of tasks cost a few bytes more for each task and block of rows it touches.
   virtual void forward(const Exec& exec, const AttentionForward& args) const = 0;
   virtual void backward(const Exec& exec, const AttentionBackward& args) const = 0;
 };

@@ -34,25 +34,21 @@ struct BackwardScratch {
       : lanes(round_up(shape.block_heads * shape.block_rows, kPanel)),
         head_width(round_up(desc.head_dim, kVector)),
         value_width(round_up(desc.value_dim, kVector)) {
-    const auto take = [&memory](std::int64_t floats) {
-      float* taken = memory;
-      memory += round_up(floats, 16);
-      return taken;
-    };
-    query = take(lanes * desc.head_dim);
-    dout = take(lanes * desc.value_dim);
-    query_rows = take(lanes * head_width);
-    dout_rows = take(lanes * value_width);
-    dquery = take(lanes * desc.head_dim);
-    lse = take(lanes);
-    delta = take(lanes);
-    keys = take(shape.key_tile * desc.head_dim);
-    values = take(shape.key_tile * desc.value_dim);
-    probabilities = take(shape.key_tile * lanes);
-    dscores = take(shape.key_tile * lanes);
-    dkeys = take(shape.key_tile * head_width);
-    dvalues = take(shape.key_tile * value_width);
-    end = memory;
+    ScratchCursor cursor(memory);
+    query = cursor.take(lanes * desc.head_dim);
+    dout = cursor.take(lanes * desc.value_dim);
+    query_rows = cursor.take(lanes * head_width);
+    dout_rows = cursor.take(lanes * value_width);
+    dquery = cursor.take(lanes * desc.head_dim);
+    lse = cursor.take(lanes);
+    delta = cursor.take(lanes);
+    keys = cursor.take(shape.key_tile * desc.head_dim);
+    values = cursor.take(shape.key_tile * desc.value_dim);
+    probabilities = cursor.take(shape.key_tile * lanes);
+    dscores = cursor.take(shape.key_tile * lanes);
+    dkeys = cursor.take(shape.key_tile * head_width);
+    dvalues = cursor.take(shape.key_tile * value_width);
+    num_floats = cursor.used();
   }
 
   std::int64_t lanes, head_width, value_width;  // padded
@@ -63,7 +59,7 @@ struct BackwardScratch {
   float *keys, *values;                         // [key_tile][D or Dv]
   float *probabilities, *dscores;               // [key_tile][lanes]
   float *dkeys, *dvalues;                       // [key_tile][width], dkeys without the scale
-  float* end;
+  std::int64_t num_floats = 0;
 };
 
 // Rows of lanes, padded with zeros to `width` elements and to whole panels.

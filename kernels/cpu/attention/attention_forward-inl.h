@@ -17,6 +17,7 @@
 #include <span>
 
 #include "kernels/cpu/attention/attention_blocks.h"
+#include "kernels/cpu/attention/attention_kernels.h"
 #include "kernels/cpu/attention/block_lanes-inl.h"
 #include "kernels/cpu/attention/tile_products-inl.h"
 #include "kernels/cpu/attention/vector_exp-inl.h"
@@ -28,19 +29,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 struct ForwardScratch {
   ForwardScratch(const BlockShape& shape, const AttentionDesc& desc, float* memory) {
     const std::int64_t lanes = round_up(shape.block_heads * shape.block_rows, kPanel);
-    const auto take = [&memory](std::int64_t floats) {
-      float* taken = memory;
-      memory += round_up(floats, 16);
-      return taken;
-    };
-    query = take(lanes * desc.head_dim);
-    out = take(lanes * desc.value_dim);
-    keys = take(shape.key_tile * desc.head_dim);
-    values = take(shape.key_tile * desc.value_dim);
-    scores = take(shape.key_tile * kPanel);
-    maximum = take(lanes);
-    sum = take(lanes);
-    end = memory;
+    ScratchCursor cursor(memory);
+    query = cursor.take(lanes * desc.head_dim);
+    out = cursor.take(lanes * desc.value_dim);
+    keys = cursor.take(shape.key_tile * desc.head_dim);
+    values = cursor.take(shape.key_tile * desc.value_dim);
+    scores = cursor.take(shape.key_tile * kPanel);
+    maximum = cursor.take(lanes);
+    sum = cursor.take(lanes);
+    num_floats = cursor.used();
   }
 
   float* query;    // [panel][D][kPanel]
@@ -50,7 +47,7 @@ struct ForwardScratch {
   float* scores;   // [key_tile][kPanel]
   float* maximum;  // [lane] of the scores q . k, unscaled
   float* sum;      // [lane] of exp(scale * (score - maximum))
-  float* end;
+  std::int64_t num_floats = 0;
 };
 
 // Scores become probabilities relative to the running maximum; out and sum follow it. `log2_scale` turns a difference

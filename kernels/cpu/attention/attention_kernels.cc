@@ -31,11 +31,11 @@ void backward_any(const AttentionBackward& args, const BlockShape& shape, const 
 }
 
 std::int64_t forward_floats(const BlockShape& shape, const AttentionDesc& desc) {
-  return ForwardScratch(shape, desc, nullptr).end - static_cast<float*>(nullptr);
+  return ForwardScratch(shape, desc, nullptr).num_floats;
 }
 
 std::int64_t backward_floats(const BlockShape& shape, const AttentionDesc& desc) {
-  return BackwardScratch(shape, desc, nullptr).end - static_cast<float*>(nullptr);
+  return BackwardScratch(shape, desc, nullptr).num_floats;
 }
 
 }  // namespace

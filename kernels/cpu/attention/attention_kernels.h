@@ -15,6 +15,22 @@ struct KeyRange {
 
 enum class BlockGradients { kAll, kQueryOnly, kKeyValueOnly };
 
+// Hands out aligned pieces of one thread's scratch, or merely counts them if there is no memory yet.
+class ScratchCursor {
+ public:
+  explicit ScratchCursor(float* memory) : memory_(memory) {}
+  float* take(std::int64_t floats) {
+    const std::int64_t begin = used_;
+    used_ += (floats + 15) / 16 * 16;
+    return memory_ == nullptr ? nullptr : memory_ + begin;
+  }
+  std::int64_t used() const { return used_; }
+
+ private:
+  float* memory_;
+  std::int64_t used_ = 0;
+};
+
 // Floats of scratch one thread needs; scratch is 64-byte aligned and its contents do not matter.
 std::int64_t forward_scratch_floats(const BlockShape& shape, const AttentionDesc& desc);
 std::int64_t backward_scratch_floats(const BlockShape& shape, const AttentionDesc& desc);
