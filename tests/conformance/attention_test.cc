@@ -1,5 +1,7 @@
 // Conformance of every attention implementation in the list with the double-precision reference.
 #include <gtest/gtest.h>
+#include <hwy/highway.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cmath>
@@ -268,6 +270,24 @@ TEST_P(AttentionOps, CarriesFromCallToCall) {
     EXPECT_LE(relative_error(often.dk, once.dk), 2e-6) << test.name;
     EXPECT_LE(relative_error(often.dv, once.dv), 2e-6) << test.name;
   }
+}
+
+// Dispatch by instruction set, made to choose what older processors than this one would.
+TEST_P(AttentionOps, AgreesOnEveryInstructionSet) {
+  std::vector<AttentionCase> cases = {square("odd", 101, causal(), 6, 2), square("window", 70, {-20, 0})};
+  cases[0].head_dim = 37;
+  cases[1].value_dim = 50;
+  add_task_lists(cases);
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    for (const AttentionCase& test : cases) {
+      SCOPED_TRACE(test.name);
+      const AttentionOperands operands(test);
+      expect_agreement(test, run_attention(*GetParam(), test, operands), exact_attention(test, operands), {});
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
 }
 
 // Scores of +-1e4 and more, where all but one probability underflow; equal keys share evenly.
