@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # Builds Longspan from whatever state the machine is in and runs every check and test. What continuous integration runs.
 #
-#   scripts/test.sh            everything: set-up, build, headers, tests, sanitizers, CUDA compilation
-#   scripts/test.sh --quick    without slow tests, sanitizers and CUDA
+#   scripts/test.sh                 set-up, build, headers, all tests, CUDA compilation
+#   scripts/test.sh --quick         without slow tests and CUDA
+#   scripts/test.sh --sanitizers    all that, then the unit tests under address, undefined-behaviour and thread sanitizers
 #
 # The closing line reads "N passed, N failed, N skipped", counting tests of ctest; a step that fails outside ctest (a
 # build, say) counts as one failure. The exit code is 0 exactly when nothing failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-quick=0
+quick=0 sanitizers=()
 case ${1-} in
   '') ;;
   --quick) quick=1 ;;
-  -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-  *) echo "test: unknown option $1 (there is --quick)" >&2; exit 2 ;;
+  --sanitizers) sanitizers=(cpu-asan cpu-tsan) ;;
+  -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "test: unknown option $1 (there are --quick and --sanitizers)" >&2; exit 2 ;;
 esac
 
 cores=$(nproc)
@@ -83,7 +85,7 @@ if ((quick)); then
   finish
 fi
 tests "tests" cpu "$cores"
-for preset in cpu-asan cpu-tsan; do
+for preset in ${sanitizers[@]+"${sanitizers[@]}"}; do
   if step "build $preset" build "$preset" --target longspan_tests; then
     tests "tests under $preset" "$preset" 1 -L '^unit$'
   fi
