@@ -26,7 +26,7 @@ failures=()
 . scripts/mpi_env.sh
 export ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=$PWD/scripts/sanitizers/lsan.supp
 export UBSAN_OPTIONS=print_stacktrace=1
-export TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=$PWD/scripts/sanitizers/tsan.supp"
+export TSAN_OPTIONS=ignore_noninstrumented_modules=1
 
 say() { printf '\n== %s (%d min %02d s)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 
@@ -90,6 +90,7 @@ for preset in ${sanitizers[@]+"${sanitizers[@]}"}; do
     tests "tests under $preset" "$preset" 1 -L '^unit$'
   fi
 done
+unset OMP_THREAD_LIMIT
 if find_nvcc; then
   if step "build cuda" build cuda --target longspan_cuda device_query_test; then
     tests "CUDA tests" cuda 1 -R '^DeviceQuery\.'
