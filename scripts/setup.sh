@@ -57,7 +57,8 @@ echo "setup: refreshing the package lists"
 apt update -qq ||
   die "the package lists could not be fetched. Check the network and /etc/apt, then run this again."
 
-has_candidate() { apt-cache policy "$1" | grep -q 'Candidate: [^(]'; }
+# Not piped into grep -q: that closes the pipe early, and pipefail then takes apt-cache's complaint for an answer.
+has_candidate() { [[ $(apt-cache policy "$1") == *'Candidate: '[!\(]* ]]; }
 
 wanted=() unknown=()
 for package in "${missing[@]}"; do
