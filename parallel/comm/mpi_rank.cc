@@ -18,6 +18,9 @@ int end_world(int exit_code) {
 void run_body(MpiWorld& world, const std::function<void(Communicator&)>& body) {
   const std::unique_ptr<Communicator> communicator = make_mpi_communicator(world);
   body(*communicator);
+  // Nobody enters MPI_Finalize before all have ended well: PMIx 4.2's server in mpirun hangs or crashes when one rank
+  // ends in failure while another waits there, and ranks would be left behind.
+  communicator->barrier();
   LS_REQUIRE(kAborted, !world.aborted(), "{}", world.abort_reason());
 }
 
