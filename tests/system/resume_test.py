@@ -41,7 +41,9 @@ class Resume(SystemTest):
             process = self.start("train", "tiny.yaml", f"--run.name={name}", "--ranks", 1, *LONG,
                                  "--checkpoint.every=0")
             self.wait_for_step(process, name, 3)
-            process.send_signal(getattr(signal, name))
+            # However often it comes (but for SIGINT, of which the second kills): a signal disturbs no computation.
+            for _ in range(1 if name == "SIGINT" else 50):
+                process.send_signal(getattr(signal, name))
             self.assertIn("asked to stop", self.finish(process))
             last = self.steps(name)[-1][0]
             self.assertLess(last, 150)

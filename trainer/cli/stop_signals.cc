@@ -2,30 +2,46 @@
 
 #include <atomic>
 #include <csignal>
+#include <thread>
 
 namespace longspan {
 namespace {
 
 std::atomic<bool> received = false;
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may only touch lock-free atomics");
 
-void note(int) {
-  received = true;
+sigset_t stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGUSR1, SIGINT}) sigaddset(&signals, number);
+  return signals;
 }
 
-void catch_signal(int number, int flags) {
-  struct sigaction action {};
-  action.sa_handler = note;
-  action.sa_flags = flags;
-  sigaction(number, &action, nullptr);
+void watch() {
+  const sigset_t signals = stop_signals();
+  bool interrupted = false;
+  for (int number = 0; sigwait(&signals, &number) == 0;) {
+    received = true;
+    if (number == SIGINT && interrupted) {
+      std::signal(SIGINT, SIG_DFL);
+      sigset_t interrupt;
+      sigemptyset(&interrupt);
+      sigaddset(&interrupt, SIGINT);
+      pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
+      std::raise(SIGINT);
+    }
+    interrupted = interrupted || number == SIGINT;
+  }
 }
 
 }  // namespace
 
+// A thread of its own takes the signals, and all others, which inherit this one's mask, never see them: a handler's
+// frame on the stack of a thread that computes is not safe. oneDNN 2.6's AVX-512 products keep data below the stack
+// pointer, and a signal in the midst of one corrupts the heap.
 void catch_stop_signals() {
-  catch_signal(SIGTERM, SA_RESTART);
-  catch_signal(SIGUSR1, SA_RESTART);
-  catch_signal(SIGINT, SA_RESTART | static_cast<int>(SA_RESETHAND));
+  const sigset_t signals = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread(watch).detach();
 }
 
 bool stop_signal_received() {

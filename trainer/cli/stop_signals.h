@@ -3,7 +3,8 @@
 
 namespace longspan {
 
-// From now on these signals set a flag; a second SIGINT ends the process at once.
+// From now on these signals set a flag; a second SIGINT ends the process at once. To be called once, before the process
+// has other threads.
 void catch_stop_signals();
 bool stop_signal_received();
 
