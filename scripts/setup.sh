@@ -8,7 +8,7 @@
 set -euo pipefail
 
 required=(
-  build-essential g++ cmake ninja-build ccache pkg-config git python3 ca-certificates
+  build-essential g++ cmake ninja-build ccache pkg-config git python3 python3-numpy ca-certificates
   openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev
   libhwy-dev libdnnl-dev libsentencepiece-dev

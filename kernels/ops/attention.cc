@@ -110,6 +110,18 @@ void clear_carry(const Exec& exec, const Tensor& out, const Tensor& lse) {
   cpu::clear_carry(exec, out, lse);
 }
 
+void merge_carry(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& more_out,
+                 const Tensor& more_lse) {
+  need_cpu("merge_carry", exec);
+  const OperandChecks checks("merge_carry", exec);
+  checks.expect_float("out", out, 3, 3);
+  for (const auto& [name, rows] : {std::pair("out", out), std::pair("more_out", more_out)})
+    checks.expect(name, rows, DType::kF32, {out.shape[0], out.shape[1], out.shape[2]}, Strides::kRows);
+  for (const auto& [name, rows] : {std::pair("lse", lse), std::pair("more_lse", more_lse)})
+    checks.expect(name, rows, DType::kF32, {out.shape[0], out.shape[1]}, Strides::kRows);
+  cpu::merge_carry(exec, out, lse, more_out, more_lse);
+}
+
 void finish_forward(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& sink, const Tensor& result,
                     const Tensor& total_lse) {
   need_cpu("finish_forward", exec);

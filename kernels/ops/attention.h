@@ -91,6 +91,12 @@ void attention_backward(const Exec& exec, const AttentionBackward& args);
 // out = 0, lse = -inf.
 void clear_carry(const Exec& exec, const Tensor& out, const Tensor& lse);
 
+// Merges a second carry [Tq, H, Dv], [Tq, H] over other keys of the same rows into (out, lse), all fp32:
+//   x = more_lse - lse,  out -= sigmoid(x) * (out - more_out),  lse = max(lse, more_lse) + log1p(exp(-|x|)).
+// A row that has seen no key on either side (lse = -inf) is taken from the other.
+void merge_carry(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& more_out,
+                 const Tensor& more_lse);
+
 // Once all partials of a row are merged: folds the sink logit [H] fp32 (absent: none) into out and total_lse,
 //   total_lse = log(exp(lse) + exp(sink)),  out *= exp(lse - total_lse),
 // and writes the result, cast once, to result [Tq, H, Dv] of any float dtype. total_lse [Tq, H] may alias lse, an fp32

@@ -9,6 +9,8 @@ const AttentionOp& blocked_attention();
 
 // The row-wise companions of attention.h; operands have been checked.
 void clear_carry(const Exec& exec, const Tensor& out, const Tensor& lse);
+void merge_carry(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& more_out,
+                 const Tensor& more_lse);
 void finish_forward(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& sink, const Tensor& result,
                     const Tensor& total_lse);
 void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, const Tensor& total_lse,

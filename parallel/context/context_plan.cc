@@ -4,25 +4,13 @@
 #include <array>
 #include <numeric>
 
+#include "parallel/context/payload.h"
+
 namespace longspan {
 namespace {
 
 std::int64_t work_of(const PlanTask& task) {
   return count_pairs(AttentionTask{0, task.q.count(), 0, task.kv.count(), task.head_begin, task.head_end, task.band});
-}
-
-// Bytes of one token and one head of a transfer: partials, statistics and gradients travel as fp32.
-std::int64_t bytes_of_element(TransferKind kind, const AttentionDesc& desc) {
-  const std::int64_t operand = size_of(desc.dtype), carry = size_of(DType::kF32);
-  switch (kind) {
-    case TransferKind::kQuery: return desc.head_dim * operand;
-    case TransferKind::kKeyValue: return (desc.head_dim + desc.value_dim) * operand;
-    case TransferKind::kOutput: return desc.value_dim * carry + carry;
-    case TransferKind::kOutputGradient: return desc.value_dim * operand + 2 * carry;
-    case TransferKind::kQueryGradient: return desc.head_dim * carry;
-    case TransferKind::kKeyValueGradient: return (desc.head_dim + desc.value_dim) * carry;
-  }
-  return 0;
 }
 
 double mean_work(const std::vector<std::int64_t>& work) {

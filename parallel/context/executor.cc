@@ -36,8 +36,8 @@ struct ContextAttention::Impl {
         comm(the_comm),
         desc(the_desc),
         tokens(plan->tokens_of(comm.rank())),
-        forward(compile_rank_program(*plan, plan->forward, comm.rank(), max_chunk_pairs())),
-        backward(compile_rank_program(*plan, plan->backward, comm.rank(), max_chunk_pairs())) {}
+        forward(compile_rank_program(*plan, plan->forward, comm.rank(), desc, max_chunk_pairs())),
+        backward(compile_rank_program(*plan, plan->backward, comm.rank(), desc, max_chunk_pairs())) {}
 
   std::int64_t max_chunk_pairs() const { return kChunkOperations / (desc.head_dim + desc.value_dim); }
 
@@ -77,9 +77,14 @@ void ContextAttention::forward(const Exec& exec, const Forward& args) {
   const Tensor carry = exec.workspace->allocate("attention output carry", MemoryCategory::kWorkspace, DType::kF32,
                                                 {impl_->tokens, desc.heads, desc.value_dim});
   clear_carry(exec, carry, args.lse);
-  StepRunner runner(exec, impl_->comm, desc, impl_->forward, {{args.k, args.v}, {}});
-  impl_->note(runner.run([&](std::span<const AttentionTask> tasks, const KeyValue& keys, const KeyValue&) {
-    attention_forward(without_workspace(exec), {desc, args.q, keys.k, keys.v, carry, args.lse, tasks});
+  OwnPayloads own;
+  own[TransferKind::kQuery] = {args.q};
+  own[TransferKind::kKeyValue] = {args.k, args.v};
+  own[TransferKind::kOutput] = {carry, args.lse};
+  StepRunner runner(exec, impl_->comm, desc, impl_->forward, own);
+  impl_->note(runner.run([&](const StepRunner::Call& call) {
+    attention_forward(without_workspace(exec), {call.desc, call.query[0], call.key[0], call.key[1],
+                                                call.query_result[0], call.query_result[1], call.tasks});
   }));
   finish_forward(exec, carry, args.lse, args.sink, args.out, args.lse);
 }
@@ -97,35 +102,45 @@ void ContextAttention::backward(const Exec& exec, const Backward& args) {
   Arena& workspace = *exec.workspace;
   Arena::Scope scope(workspace);
   const std::int64_t tokens = impl_->tokens;
-  const KeyValueLayout layout(desc);
   const Tensor delta =
       workspace.allocate("attention delta", MemoryCategory::kWorkspace, DType::kF32, {tokens, desc.heads});
   const Tensor dq = workspace.allocate("query gradients", MemoryCategory::kWorkspace, DType::kF32,
                                        {tokens, desc.heads, desc.head_dim});
-  const Tensor dkv =
-      workspace.allocate("key and value gradients", MemoryCategory::kWorkspace, DType::kF32, {tokens, layout.width()});
-  fill_zero(exec, dq);
-  fill_zero(exec, dkv);
+  const Tensor dk = workspace.allocate("key gradients", MemoryCategory::kWorkspace, DType::kF32,
+                                       {tokens, desc.kv_heads, desc.head_dim});
+  const Tensor dv = workspace.allocate("value gradients", MemoryCategory::kWorkspace, DType::kF32,
+                                       {tokens, desc.kv_heads, desc.value_dim});
+  for (const Tensor& gradient : {dq, dk, dv}) fill_zero(exec, gradient);
   begin_backward(exec, args.out, args.dout, args.lse, args.sink, delta, args.dsink);
-  StepRunner runner(exec, impl_->comm, desc, impl_->backward, {{args.k, args.v}, dkv});
-  impl_->note(runner.run([&](std::span<const AttentionTask> tasks, const KeyValue& keys, const KeyValue& grads) {
+  OwnPayloads own;
+  own[TransferKind::kQuery] = {args.q};
+  own[TransferKind::kKeyValue] = {args.k, args.v};
+  own[TransferKind::kOutputGradient] = {args.dout, args.lse, delta};
+  own[TransferKind::kQueryGradient] = {dq};
+  own[TransferKind::kKeyValueGradient] = {dk, dv};
+  StepRunner runner(exec, impl_->comm, desc, impl_->backward, own);
+  impl_->note(runner.run([&](const StepRunner::Call& call) {
+    const Payload& dout = call.output_gradient;
     attention_backward(without_workspace(exec),
-                       {desc, args.q, keys.k, keys.v, args.dout, args.lse, delta, dq, grads.k, grads.v, tasks});
+                       {call.desc, call.query[0], call.key[0], call.key[1], dout[0], dout[1], dout[2],
+                        call.query_result[0], call.key_result[0], call.key_result[1], call.tasks});
   }));
   cast(exec, dq, args.dq);
-  cast(exec, layout.view(dkv).k, args.dk);
-  cast(exec, layout.view(dkv).v, args.dv);
+  cast(exec, dk, args.dk);
+  cast(exec, dv, args.dv);
 }
 
 std::int64_t ContextAttention::forward_workspace_bytes() const {
   const AttentionDesc& desc = impl_->desc;
-  return fp32_bytes(impl_->tokens * desc.heads * desc.value_dim) + StepRunner::workspace_bytes(desc, impl_->forward);
+  return fp32_bytes(impl_->tokens * desc.heads * desc.value_dim) + StepRunner::workspace_bytes(impl_->forward);
 }
 
 std::int64_t ContextAttention::backward_workspace_bytes() const {
   const AttentionDesc& desc = impl_->desc;
-  return fp32_bytes(impl_->tokens * desc.heads) + fp32_bytes(impl_->tokens * desc.heads * desc.head_dim) +
-         fp32_bytes(impl_->tokens * KeyValueLayout(desc).width()) + StepRunner::workspace_bytes(desc, impl_->backward);
+  const std::int64_t tokens = impl_->tokens;
+  return fp32_bytes(tokens * desc.heads) + fp32_bytes(tokens * desc.heads * desc.head_dim) +
+         fp32_bytes(tokens * desc.kv_heads * desc.head_dim) + fp32_bytes(tokens * desc.kv_heads * desc.value_dim) +
+         StepRunner::workspace_bytes(impl_->backward);
 }
 
 const ContextPlan& ContextAttention::plan() const {

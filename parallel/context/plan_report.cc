@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "parallel/context/validator.h"
+#include "parallel/context/buffers.h"
 
 namespace longspan {
 namespace {
@@ -33,12 +33,10 @@ std::vector<double> as_doubles(const std::vector<T>& values) {
 }
 
 std::vector<double> buffer_bytes(const ContextPlan& plan, const PlanDirection& direction, const AttentionDesc& desc) {
-  const std::int64_t size = desc.head_dim + desc.value_dim;
   std::vector<double> num_bytes;
   for (int rank = 0; rank < plan.ranks; ++rank) {
-    const PeakBuffers peak = peak_buffers(plan, direction, rank);
-    num_bytes.push_back(static_cast<double>(peak.kv_tokens * size * size_of(desc.dtype) +
-                                            peak.dkv_tokens * size * size_of(DType::kF32)));
+    const PeakBuffers peak = peak_buffers(direction, rank, desc);
+    num_bytes.push_back(static_cast<double>(peak.operand_bytes + peak.result_bytes));
   }
   return num_bytes;
 }

@@ -7,5 +7,9 @@ namespace longspan {
 
 const ContextPlanner& ring_planner();
 const ContextPlanner& striped_planner();
+const ContextPlanner& zigzag_planner();
+const ContextPlanner& ulysses_planner();
+const ContextPlanner& all_gather_planner();
+const ContextPlanner& two_d_planner();
 
 }  // namespace longspan

@@ -1,5 +1,6 @@
 #include "parallel/context/step_runner.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "kernels/ops/layer_ops.h"
@@ -11,68 +12,67 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// "q, kv of step 3".
+std::string name_of_group(std::span<const RankProgram::Message> sends, std::span<const RankProgram::Message> receives,
+                          int step) {
+  std::vector<TransferKind> kinds;
+  for (const auto messages : {sends, receives})
+    for (const RankProgram::Message& message : messages) kinds.push_back(message.kind);
+  std::sort(kinds.begin(), kinds.end());
+  kinds.erase(std::unique(kinds.begin(), kinds.end()), kinds.end());
+  std::string names;
+  for (const TransferKind kind : kinds) names += fmt::format("{}{}", names.empty() ? "" : ", ", name_of(kind));
+  return fmt::format("{} of step {}", names, step);
+}
+
 }  // namespace
 
-KeyValue KeyValueLayout::view(const Tensor& rows) const {
-  const std::int64_t tokens = rows.size(0), keys = desc_.kv_heads * desc_.head_dim;
-  KeyValue views{rows, rows};
-  views.k.dims = views.v.dims = 3;
-  views.k.shape = {tokens, desc_.kv_heads, desc_.head_dim};
-  views.k.stride = {width(), desc_.head_dim, 1};
-  views.v.data = static_cast<std::byte*>(rows.data) + keys * size_of(rows.dtype);
-  views.v.shape = {tokens, desc_.kv_heads, desc_.value_dim};
-  views.v.stride = {width(), desc_.value_dim, 1};
-  return views;
-}
-
 StepRunner::StepRunner(const Exec& exec, Communicator& comm, const AttentionDesc& desc, const RankProgram& program,
-                       const Operands& operands)
-    : exec_(exec), comm_(comm), layout_(desc), program_(program), operands_(operands) {
-  const auto book = [&](Pool pool, const char* name, DType dtype, const Slots& slots) {
-    for (const std::int64_t tokens : slots)
-      slots_[static_cast<int>(pool)].push_back(
-          exec.workspace->allocate(name, MemoryCategory::kTransfers, dtype, {tokens, layout_.width()}));
+                       const OwnPayloads& own)
+    : exec_(exec), comm_(comm), desc_(desc), program_(program), own_(own) {
+  const auto book = [&](const char* name, const Slots& slots) {
+    std::vector<Tensor> memory;
+    for (const std::int64_t num_bytes : slots)
+      memory.push_back(
+          exec.workspace->allocate(name, MemoryCategory::kTransfers, DType::kF32, {num_bytes / size_of(DType::kF32)}));
+    return memory;
   };
-  book(Pool::kOperands, "keys and values on the move", desc.dtype, program.operand_slots);
-  book(Pool::kGradients, "their gradients on the move", DType::kF32, program.gradient_slots);
+  const std::vector<Tensor> operands = book("attention operands on the move", program.operand_slots);
+  const std::vector<Tensor> results = book("attention results on the move", program.result_slots);
+  for (const TransferBuffer& buffer : program.buffers) {
+    const Tensor& slot = (holds_results(buffer.use) ? results : operands)[static_cast<std::size_t>(buffer.slot)];
+    LS_CHECK(buffer.num_bytes(desc) <= slot.num_bytes(), "a buffer of {} bytes in a slot of {}", buffer.num_bytes(desc),
+             slot.num_bytes());
+    buffers_.emplace_back(slot.data, buffer.kind, desc, buffer.tokens(), buffer.head_end - buffer.head_begin);
+  }
 }
 
-std::int64_t StepRunner::workspace_bytes(const AttentionDesc& desc, const RankProgram& program) {
-  const std::int64_t width = KeyValueLayout(desc).width();
+std::int64_t StepRunner::workspace_bytes(const RankProgram& program) {
   std::int64_t num_bytes = 0;
-  for (const std::int64_t tokens : program.operand_slots)
-    num_bytes += booked_bytes(tokens * width * size_of(desc.dtype));
-  for (const std::int64_t tokens : program.gradient_slots)
-    num_bytes += booked_bytes(tokens * width * size_of(DType::kF32));
+  for (const Slots* slots : {&program.operand_slots, &program.result_slots})
+    for (const std::int64_t slot : *slots) num_bytes += booked_bytes(slot);
   return num_bytes;
 }
 
-Tensor StepRunner::rows_of(Pool pool, const RankProgram::Place& place) const {
-  const Tensor& rows = place.slot == kOwnTokens ? operands_.own_gradients : slots_[static_cast<int>(pool)][place.slot];
-  return rows.narrow(0, place.begin, place.end);
+Payload StepRunner::at(TransferKind kind, const RankProgram::Place& place) const {
+  const Payload& whole = place.buffer == kOwnTokens ? own_[kind] : buffers_[static_cast<std::size_t>(place.buffer)];
+  return whole.part(place.begin, place.end, place.head_begin, place.head_end);
 }
 
-KeyValue StepRunner::keys_at(const RankProgram::Place& place) const {
-  if (place.slot != kOwnTokens) return layout_.view(rows_of(Pool::kOperands, place));
-  return {operands_.own.k.narrow(0, place.begin, place.end), operands_.own.v.narrow(0, place.begin, place.end)};
-}
-
-StepRunner::Posted StepRunner::post(Pool pool, std::span<const RankProgram::Message> sends,
+StepRunner::Posted StepRunner::post(std::span<const RankProgram::Message> sends,
                                     std::span<const RankProgram::Message> receives, int step) {
   if (sends.empty() && receives.empty()) return {};
   std::vector<Send> outgoing;
   std::vector<Receive> incoming;
-  for (const RankProgram::Message& message : sends) {
-    const Tensor rows = rows_of(pool, message.place);
-    outgoing.push_back({message.peer, rows.data, rows.num_bytes()});
-    stats_.bytes_sent += rows.num_bytes();
-  }
-  for (const RankProgram::Message& message : receives) {
-    const Tensor rows = rows_of(pool, message.place);
-    incoming.push_back({message.peer, rows.data, rows.num_bytes()});
-  }
-  const std::string what = fmt::format("{} of step {}", pool == Pool::kOperands ? "kv" : "dkv", step);
-  return {comm_.start(outgoing, incoming, what)};
+  for (const RankProgram::Message& message : sends)
+    for (const Tensor& plane : at(message.kind, message.place).planes()) {
+      outgoing.push_back({message.peer, plane.data, plane.num_bytes()});
+      stats_.bytes_sent += plane.num_bytes();
+    }
+  for (const RankProgram::Message& message : receives)
+    for (const Tensor& plane : at(message.kind, message.place).planes())
+      incoming.push_back({message.peer, plane.data, plane.num_bytes()});
+  return {comm_.start(outgoing, incoming, name_of_group(sends, receives, step))};
 }
 
 void StepRunner::wait(Posted& posted) {
@@ -87,13 +87,39 @@ void StepRunner::test(Posted& posted) {
   if (posted.transfers && posted.transfers->test()) posted.transfers.reset();
 }
 
+void StepRunner::clear(int buffer) const {
+  const Payload& results = buffers_[static_cast<std::size_t>(buffer)];
+  if (program_.buffers[static_cast<std::size_t>(buffer)].kind == TransferKind::kOutput)
+    return clear_carry(exec_, results[0], results[1]);
+  for (const Tensor& plane : results.planes()) fill_zero(exec_, plane);
+}
+
+void StepRunner::merge(const RankProgram::Copy& sum) const {
+  const Payload from = at(sum.kind, sum.from), to = at(sum.kind, sum.to);
+  if (sum.kind == TransferKind::kOutput) return merge_carry(exec_, to[0], to[1], from[0], from[1]);
+  for (std::size_t i = 0; i < to.planes().size(); ++i) {
+    const Tensor& plane = to.planes()[i];
+    add(exec_, plane, from.planes()[i], plane);
+  }
+}
+
 void StepRunner::run_tasks(const RankProgram::TaskGroup& group, const Compute& compute) {
-  const KeyValue keys = keys_at(group.keys);
-  const KeyValue gradients =
-      operands_.own_gradients ? layout_.view(rows_of(Pool::kGradients, group.gradients)) : KeyValue{};
+  Call call;
+  call.desc = desc_;
+  call.desc.heads = group.query.head_end - group.query.head_begin;
+  call.desc.kv_heads = group.key.head_end - group.key.head_begin;
+  const bool backward = static_cast<bool>(own_[TransferKind::kQueryGradient]);
+  call.query = at(TransferKind::kQuery, group.query);
+  call.query_result = at(backward ? TransferKind::kQueryGradient : TransferKind::kOutput, group.query_result);
+  call.key = at(TransferKind::kKeyValue, group.key);
+  if (backward) {
+    call.output_gradient = at(TransferKind::kOutputGradient, group.output_gradient);
+    call.key_result = at(TransferKind::kKeyValueGradient, group.key_result);
+  }
   for (const std::vector<AttentionTask>& chunk : group.chunks) {
     const auto start = std::chrono::steady_clock::now();
-    compute(chunk, keys, gradients);
+    call.tasks = chunk;
+    compute(call);
     stats_.compute_seconds += seconds_since(start);
     for (const AttentionTask& task : chunk) stats_.pairs += count_pairs(task);
     test(operands_posted_);
@@ -107,19 +133,15 @@ ContextStats StepRunner::run(const Compute& compute) {
     const int number = static_cast<int>(s);
     wait(operands_posted_);
     for (const RankProgram::Copy& pack : step.packs) {
-      const KeyValue from = keys_at(pack.from), to = keys_at(pack.to);
-      cast(exec_, from.k, to.k);
-      cast(exec_, from.v, to.v);
+      const Payload from = at(pack.kind, pack.from), to = at(pack.kind, pack.to);
+      for (std::size_t i = 0; i < to.planes().size(); ++i) cast(exec_, from.planes()[i], to.planes()[i]);
     }
-    operands_posted_ = post(Pool::kOperands, step.operand_sends, step.operand_receives, number);
-    for (const RankProgram::Place& place : step.clears) fill_zero(exec_, rows_of(Pool::kGradients, place));
+    operands_posted_ = post(step.operand_sends, step.operand_receives, number);
+    for (const int buffer : step.clears) clear(buffer);
     for (const RankProgram::TaskGroup& group : step.groups) run_tasks(group, compute);
     wait(results_posted_);
-    for (const RankProgram::Copy& sum : step.adds) {
-      const Tensor to = rows_of(Pool::kGradients, sum.to);
-      add(exec_, to, rows_of(Pool::kGradients, sum.from), to);
-    }
-    results_posted_ = post(Pool::kGradients, step.result_sends, step.result_receives, number);
+    for (const RankProgram::Copy& sum : step.merges) merge(sum);
+    results_posted_ = post(step.result_sends, step.result_receives, number);
   }
   return stats_;
 }

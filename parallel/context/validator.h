@@ -14,11 +14,4 @@ namespace longspan {
 // Costs time in the number of tasks, not in tokens squared.
 std::optional<std::string> find_fault(const ContextPlan& plan);
 
-// Slots a rank needs at once for keys and values that live elsewhere, and for their gradients, in its worst step.
-struct PeakBuffers {
-  std::int64_t kv_tokens = 0;  // tokens x kv heads resident at once, own ones not counted
-  std::int64_t dkv_tokens = 0;
-};
-PeakBuffers peak_buffers(const ContextPlan& plan, const PlanDirection& direction, int rank);
-
 }  // namespace longspan

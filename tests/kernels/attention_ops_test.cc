@@ -91,6 +91,32 @@ TEST(ClearCarry, ForgetsEverything) {
   EXPECT_EQ(rows.lse, std::vector<float>(6, -kInfinity));
 }
 
+TEST(MergeCarry, IsWhatOneCarryOverBothWouldHold) {
+  // Rows: both sides have seen keys (near, far apart either way, far below zero), one side only, neither.
+  const std::vector<float> lse = {1, 2, 100, -300, -kInfinity, 5, -kInfinity};
+  const std::vector<float> more = {1, 2.5f, -100, 300, 7, -kInfinity, -kInfinity};
+  std::vector<float> out, more_out;
+  for (std::size_t i = 0; i < lse.size(); ++i) {
+    out.insert(out.end(), {lse[i] == -kInfinity ? 0.0f : 1.0f + static_cast<float>(i), 0.5f});
+    more_out.insert(more_out.end(), {more[i] == -kInfinity ? 0.0f : -3.0f, 0.25f});
+  }
+  std::vector<float> merged = out, merged_lse = lse, other_lse = more;
+  merge_carry({}, Tensor(merged.data(), DType::kF32, {7, 1, 2}), Tensor(merged_lse.data(), DType::kF32, {7, 1}),
+              Tensor(more_out.data(), DType::kF32, {7, 1, 2}), Tensor(other_lse.data(), DType::kF32, {7, 1}));
+  for (std::size_t i = 0; i < lse.size(); ++i) {
+    const double a = lse[i], b = more[i], top = std::max(a, b);
+    if (top == -kInfinity) {
+      EXPECT_EQ(merged_lse[i], -kInfinity);
+      EXPECT_EQ(merged[2 * i], 0);
+      continue;
+    }
+    const double wa = std::exp(a - top), wb = std::exp(b - top);
+    EXPECT_FLOAT_EQ(merged_lse[i], static_cast<float>(top + std::log(wa + wb)));
+    for (std::size_t e = 2 * i; e < 2 * i + 2; ++e)
+      EXPECT_NEAR(merged[e], (wa * out[e] + wb * more_out[e]) / (wa + wb), 1e-6);
+  }
+}
+
 TEST(BeginBackward, SumsDeltaAndAddsToTheSink) {
   Rows rows;
   std::vector<float> dout(12, 0.5f), delta(6), sink = {-1, 2}, dsink = {1, 20};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fmt/ranges.h>
+#include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
@@ -15,6 +16,14 @@ inline std::string describe(std::string_view scheme, const ContextProblem& probl
   return fmt::format("{} over {} ranks, cu_seqlens [{}], heads {}/{}, {}, window {}", scheme, ranks,
                      fmt::join(problem.cu_seqlens, ", "), problem.heads, problem.kv_heads,
                      problem.causal ? "causal" : "full", problem.window);
+}
+
+// Whether a planner has a reason not to plan this; only two_d may have one for small batches, where ranks do not
+// factor.
+inline bool refuses(const ContextPlanner& planner, const ContextProblem& problem, int ranks) {
+  const Refusal refusal = planner.why_unsupported(problem, ranks);
+  EXPECT_TRUE(!refusal || planner.name() == "two_d") << *refusal;
+  return refusal.has_value();
 }
 
 // Masks and heads for the given documents.

@@ -4,6 +4,7 @@
 
 #include "parallel/context/rank_program.h"
 #include "parallel/context/task_chunks.h"
+#include "parallel/context/validator.h"
 #include "tests/parallel/context_runs.h"
 
 namespace longspan {
@@ -38,16 +39,16 @@ void expect_close(const Errors& errors, double forward, double backward) {
 void expect_as_planned(const Case& c, const ContextPlan& plan, const std::vector<RankReport>& ranks) {
   const auto forward = bytes_sent_by_ranks(plan, plan.forward, c.desc());
   const auto backward = bytes_sent_by_ranks(plan, plan.backward, c.desc());
-  const auto work = work_of_ranks(plan, plan.forward);
+  const auto work = work_of_ranks(plan, plan.forward), backward_work = work_of_ranks(plan, plan.backward);
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     const RankReport& report = ranks[rank];
     EXPECT_EQ(report.forward.bytes_sent, forward[rank]);
     EXPECT_EQ(report.backward.bytes_sent, backward[rank]);
     EXPECT_EQ(report.totals.bytes_sent, forward[rank] + backward[rank]);
-    EXPECT_EQ(report.totals.pairs, 2 * work[rank]);
+    EXPECT_EQ(report.totals.pairs, work[rank] + backward_work[rank]);
     EXPECT_EQ(report.comm_bytes, forward[rank] + backward[rank]);
     EXPECT_EQ(report.forward.pairs, work[rank]);
-    EXPECT_EQ(report.backward.pairs, work[rank]);
+    EXPECT_EQ(report.backward.pairs, backward_work[rank]);
     EXPECT_EQ(report.forward_peak, report.forward_predicted);
     EXPECT_EQ(report.backward_peak, report.backward_predicted);
   }
@@ -75,6 +76,7 @@ TEST(ContextAttention, GivesWhatPlainAttentionGives) {
     const Outputs expected = context_runs::reference(c, inputs);
     for (const ContextPlanner* planner : context_planners())
       for (const int ranks : {1, 2, 3, 4, 5, 8}) {
+        if (context_cases::refuses(*planner, c.problem, ranks)) continue;
         SCOPED_TRACE(context_cases::describe(planner->name(), c.problem, ranks) + " " + c.desc().describe());
         const RunResult result = context_runs::run(c, inputs, planner->name(), ranks);
         const bool rounded = c.dtype == DType::kBF16;
@@ -108,43 +110,45 @@ TEST(ContextAttention, RepeatsBitForBit) {
   const Case c{.problem = {{0, 50, 131}, 4, 2, true, 0}, .sink = Sink::kLearned, .num_threads = 2};
   const Inputs inputs = context_runs::random_inputs(c, 5);
   for (const ContextPlanner* planner : context_planners())
-    EXPECT_EQ(context_runs::run(c, inputs, planner->name(), 5).outputs,
-              context_runs::run(c, inputs, planner->name(), 5).outputs);
+    for (const int ranks : {4, 5}) {
+      if (context_cases::refuses(*planner, c.problem, ranks)) continue;
+      EXPECT_EQ(context_runs::run(c, inputs, planner->name(), ranks).outputs,
+                context_runs::run(c, inputs, planner->name(), ranks).outputs);
+    }
 }
 
 TEST(ContextAttention, BooksTwoSlotsOfKeysAndThreeOfGradients) {
+  const AttentionDesc desc{.heads = 4, .kv_heads = 2, .head_dim = 16, .value_dim = 16, .scale = 1};
+  const std::int64_t block = 8 * 2 * (16 + 16) * 4;
   for (const std::string_view scheme : {"ring", "striped"}) {
     const ContextPlan plan = make_context_plan(scheme, {{0, 64}, 4, 2, false, 0}, 8);
     for (int rank = 0; rank < 8; ++rank) {
-      const RankProgram forward = compile_rank_program(plan, plan.forward, rank, 1 << 20);
-      EXPECT_EQ(forward.operand_slots, (Slots{8, 8}));
-      EXPECT_TRUE(forward.gradient_slots.empty());
-      const RankProgram backward = compile_rank_program(plan, plan.backward, rank, 1 << 20);
-      EXPECT_EQ(backward.operand_slots, (Slots{8, 8}));
-      EXPECT_EQ(backward.gradient_slots, (Slots{8, 8, 8}));
+      const RankProgram forward = compile_rank_program(plan, plan.forward, rank, desc, 1 << 20);
+      EXPECT_EQ(forward.operand_slots, (Slots{block, block}));
+      EXPECT_TRUE(forward.result_slots.empty());
+      const RankProgram backward = compile_rank_program(plan, plan.backward, rank, desc, 1 << 20);
+      EXPECT_EQ(backward.operand_slots, (Slots{block, block}));
+      EXPECT_EQ(backward.result_slots, (Slots{block, block, block}));
     }
   }
 }
 
 TEST(ContextAttention, RefusesPlansItCannotRun) {
+  // Right, but the keys that one task reads come in two messages.
   ContextPlan plan = make_context_plan("ring", {{0, 8}, 2, 2, true, 0}, 2);
+  PlanTransfer& whole = plan.forward.transfers.at(0);
+  PlanTransfer rest = whole;
+  rest.range.begin = whole.range.end = 2;
+  plan.forward.transfers.push_back(rest);
+  ASSERT_FALSE(find_fault(plan));
   const AttentionDesc desc{.heads = 2, .kv_heads = 2, .head_dim = 8, .value_dim = 8, .scale = 1};
-  const auto message = [&] {
-    try {
-      run_local_ranks(2, {.timeout_ms = 60'000}, [&](Communicator& comm) {
-        ContextAttention attention(std::make_shared<const ContextPlan>(plan), comm, desc);
-      });
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
-      return std::string(error.what());
-    }
-    return std::string("no error");
-  };
-  EXPECT_EQ(message(), "no error");
-  plan.forward.transfers[0].head_end = 1;
-  EXPECT_NE(message().find("kv of heads 0 … 0 alone"), std::string::npos) << message();
-  plan.forward.transfers[0] = {TransferKind::kQuery, 0, 1, 0, {0, 0, 4}, 0, 2};
-  EXPECT_NE(message().find("moves q: only kv and dkv"), std::string::npos) << message();
+  try {
+    compile_rank_program(plan, plan.forward, 1, desc, 1 << 20);
+    FAIL() << "compiled";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+    EXPECT_NE(std::string(error.what()).find("kv of tokens 0 … 3 of rank 0"), std::string::npos) << error.what();
+  }
 }
 
 TEST(TaskChunks, HoldTheSamePairsInBoundedPieces) {

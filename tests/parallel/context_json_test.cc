@@ -10,7 +10,8 @@ namespace {
 TEST(ContextPlanJson, ReadsWhatItWrites) {
   for (const ContextPlanner* planner : context_planners())
     for (const ContextProblem& problem : context_cases::small_problems())
-      for (const int ranks : {1, 2, 5}) {
+      for (const int ranks : {1, 2, 4, 5}) {
+        if (context_cases::refuses(*planner, problem, ranks)) continue;
         const ContextPlan plan = planner->plan(problem, ranks);
         const std::string text = to_json(plan);
         const ContextPlan read = context_plan_from_json(text);

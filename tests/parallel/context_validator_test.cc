@@ -78,7 +78,8 @@ TEST_F(IndependentChecker, TakesEveryPlan) {
   for (const ContextPlanner* planner : context_planners())
     for (std::size_t i = 0; i < problems.size(); ++i)
       for (const int ranks : {1, 2, 3, 4, 5, 8})
-        if ((i + ranks) % 4 == 0) plans.push_back(planner->plan(problems[i], ranks));
+        if ((i + ranks) % 4 == 0 && !context_cases::refuses(*planner, problems[i], ranks))
+          plans.push_back(planner->plan(problems[i], ranks));
   const std::vector<std::string> verdicts = verdicts_on(plans);
   for (std::size_t i = 0; i < plans.size(); ++i) ASSERT_EQ(verdicts[i], "right") << to_json(plans[i]);
 }

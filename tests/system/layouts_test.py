@@ -5,6 +5,7 @@ import unittest
 from harness import SystemTest, mpi, needs_mpi
 
 TOLERANCE = 1e-5  # relative, fp32, over 20 steps
+SCHEMES = ("ring", "striped", "zigzag", "ulysses", "all_gather", "auto")  # of any number of ranks
 
 
 class Layouts(SystemTest):
@@ -29,7 +30,7 @@ class Layouts(SystemTest):
             self.assertLessEqual(abs(loss - loss_1), TOLERANCE * loss_1, f"{name} validation {step}")
 
     def test_threads(self):
-        for ranks, scheme in itertools.product((2, 3, 4), ("ring", "striped")):
+        for ranks, scheme in [*itertools.product((2, 3, 4), SCHEMES), (4, "two_d")]:
             self.train(f"{scheme}{ranks}", "--ranks", ranks, f"--parallel.context_scheme={scheme}", *self.options)
             self.expect_same_curve(f"{scheme}{ranks}")
 
@@ -42,7 +43,8 @@ class Layouts(SystemTest):
 
     @needs_mpi
     def test_mpi(self):
-        for ranks, scheme in ((1, "ring"), (2, "ring"), (2, "striped"), (3, "striped"), (4, "ring"), (4, "striped")):
+        for ranks, scheme in [*itertools.product((1, 2, 3, 4), ("ring", "striped")), *((4, name) for name in SCHEMES[2:]),
+                              (4, "two_d")]:
             name = f"mpi-{scheme}{ranks}"
             self.train(name, f"--parallel.context_scheme={scheme}", *self.options, launcher=mpi(ranks))
             self.expect_same_curve(name)

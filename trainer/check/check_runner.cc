@@ -118,7 +118,8 @@ std::vector<double> expected_lse(const AttentionCase& c) {
 }  // namespace
 
 AttentionResult run_attention_case(Communicator& comm, const AttentionCase& c, const CheckOptions& options) {
-  const auto plan = std::make_shared<const ContextPlan>(make_context_plan(options.scheme, c.problem, comm.size()));
+  const ContextSite site(comm.size(), describe(c, options.precision));
+  const auto plan = std::make_shared<const ContextPlan>(make_context_plan(options.scheme, c.problem, site));
   Arena operands("case", kOperandBytes), scratch("scratch", kScratchBytes);
   const Exec exec{Device::kCpu, options.num_threads, &scratch};
   Shard shard(comm, *plan, options.precision, operands);

@@ -53,8 +53,10 @@ int run_plan(const PlanOptions& options, const std::vector<Override>& overrides)
   const RunPlan run = make_run_plan(config, options.world, 0, threads);
   const std::vector<std::int64_t> documents =
       options.documents.empty() ? std::vector{config.data.sequence_length} : options.documents;
-  const auto plans = plan_pattern(config.model, run.place(config), offsets_of(documents));
+  std::string why;
+  const auto plans = plan_pattern(config.model, run.place(config), offsets_of(documents), &why);
   fmt::print("{}documents         {}\n", describe(config, run), fmt::join(documents, ", "));
+  fmt::print("{}", why);
   print_plans(config, plans);
   if (options.emit.empty()) return kExitOk;
   std::ofstream file(options.emit, std::ios::trunc);

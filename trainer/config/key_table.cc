@@ -27,6 +27,11 @@ std::vector<std::string> names_of(const List& list) {
   return names;
 }
 
+std::vector<std::string> context_schemes() {
+  const std::vector<std::string_view> names = context_scheme_names();
+  return {names.begin(), names.end()};
+}
+
 std::vector<Key> run_keys() {
   using C = RunConfig;
   const auto run = [](auto member) { return at(&Config::run, member); };
@@ -239,7 +244,11 @@ std::vector<Key> parallel_keys() {
       {"parallel.context_scheme",
        parallel(&C::context_scheme),
        "How a sequence is spread over its ranks",
-       {.choices = names_of(context_planners())}},
+       {.choices = context_schemes()}},
+      {"parallel.ranks_per_node",
+       parallel(&C::ranks_per_node),
+       "Ranks that share fast links, for schemes that mind; auto: those of a host, all where nothing is started",
+       {.unit = "ranks", .at_least = 1, .zero = Zero::kAuto}},
       {"parallel.micro_batches",
        parallel(&C::micro_batches),
        "Parts into which each data rank's sequences of a step are cut; auto: one sequence each",

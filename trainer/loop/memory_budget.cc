@@ -86,7 +86,7 @@ std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& me
 
 std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host) {
   const auto plans =
-      plan_pattern(config.model, {config.parallel.context_scheme, host.mesh.context, 0},
+      plan_pattern(config.model, {config.parallel.context_scheme, context_site(config, host.mesh, host.ranks_per_node)},
                    full_documents(config.data.sequence_length, sequences_per_micro_batch(config, host.mesh)));
   std::vector<MemoryBudget> budgets;
   for (const int rank : host.ranks) budgets.push_back(predict_rank(config, host, rank, plans));

@@ -29,6 +29,7 @@ struct HostRanks {
   MeshShape mesh;
   std::vector<int> ranks;
   int num_threads = 1;
+  int ranks_per_node = 0;  // 0: all on one
 };
 
 std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh);

@@ -27,7 +27,7 @@ std::vector<int> ranks_on_this_host(Communicator& world) {
 }  // namespace
 
 PlanPlace RunPlan::place(const Config& config) const {
-  return {config.parallel.context_scheme, mesh.context, rank % mesh.context};
+  return {config.parallel.context_scheme, context_site(config, mesh, ranks_per_node), rank % mesh.context};
 }
 
 std::vector<std::int64_t> RunPlan::sequences_at(const Config& config, std::int64_t consumed) const {
@@ -37,22 +37,35 @@ std::vector<std::int64_t> RunPlan::sequences_at(const Config& config, std::int64
   return indices;
 }
 
-RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads) {
+RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads, int ranks_per_node) {
   RunPlan plan{
       .mesh = resolve_mesh(world, static_cast<int>(config.parallel.data), static_cast<int>(config.parallel.context)),
       .rank = rank,
       .num_threads = num_threads,
+      .ranks_per_node =
+          config.parallel.ranks_per_node > 0 ? static_cast<int>(config.parallel.ranks_per_node) : ranks_per_node,
       .budget = {}};
   plan.sequences_per_rank = config.data.global_batch / plan.mesh.data;
   LS_CHECK(plan.sequences_per_rank * plan.mesh.data == config.data.global_batch, "global batch {} over {} data ranks",
            config.data.global_batch, plan.mesh.data);
   plan.sequences_each = sequences_per_micro_batch(config, plan.mesh);
-  plan.budget = predict_memory(config, {plan.mesh, {rank}, num_threads}).front();
+  plan.budget = predict_memory(config, {plan.mesh, {rank}, num_threads, plan.ranks_per_node}).front();
   return plan;
 }
 
+int ranks_of_each_host(Communicator& world) {
+  const std::vector<std::string> hosts = gather_strings(world, host_name());
+  const auto differs =
+      std::find_if(hosts.begin(), hosts.end(), [&](const auto& host) { return host != hosts.front(); });
+  const auto each = static_cast<std::size_t>(differs - hosts.begin());
+  if (hosts.size() % each != 0) return 1;
+  for (std::size_t rank = 0; rank < hosts.size(); ++rank)
+    if (hosts[rank] != hosts[rank / each * each]) return 1;
+  return static_cast<int>(each);
+}
+
 void require_memory(const Config& config, const RunPlan& plan, Communicator& world) {
-  const HostRanks host{plan.mesh, ranks_on_this_host(world), plan.num_threads};
+  const HostRanks host{plan.mesh, ranks_on_this_host(world), plan.num_threads, plan.ranks_per_node};
   const auto need = static_cast<double>(total_bytes(predict_memory(config, host)));
   const double have =
       config.run.memory_gib > 0 ? config.run.memory_gib * kGib : static_cast<double>(host_memory_bytes());

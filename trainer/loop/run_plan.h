@@ -13,6 +13,7 @@ struct RunPlan {
   MeshShape mesh;
   int rank = 0;
   int num_threads = 1;
+  int ranks_per_node = 0;               // 0: all on one
   std::int64_t sequences_per_rank = 1;  // of a data rank, a step
   std::int64_t sequences_each = 1;      // a micro-batch
   MemoryBudget budget;
@@ -23,7 +24,11 @@ struct RunPlan {
 };
 
 // Throws Error(kUsage) naming every factor where they do not fit, Error(kUnsupported) where the scheme refuses.
-RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads);
+// ranks_per_node: as they were placed (0: all on one), where parallel.ranks_per_node does not say.
+RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads, int ranks_per_node = 0);
+
+// Ranks of a host where all hosts have as many and ranks of a host stand together; else 1. Collective.
+int ranks_of_each_host(Communicator& world);
 
 // Throws Error(kMemory), with the longest sequence that fits, if the ranks of this host need more than
 // run.memory_gib or the machine has. Collective.

@@ -1,11 +1,21 @@
 #include "trainer/loop/step_plan.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "parallel/context/planner.h"
+#include "trainer/loop/attention_set.h"
+#include "trainer/loop/precision.h"
 
 namespace longspan {
 namespace {
+
+// Round figures of one rank on a core or two of a server: they decide where schemes differ by far more than these are
+// off.
+constexpr ContextCosts kCpuCosts{.flops_per_second = 1e11,
+                                 .node_bytes_per_second = 4e9,
+                                 .network_bytes_per_second = 1e9,
+                                 .seconds_per_message = 2e-5,
+                                 .seconds_per_task = 1e-5};
 
 // Order matters: a step is its plans one after another.
 std::uint64_t mix(std::uint64_t hash, std::uint64_t next) {
@@ -23,19 +33,29 @@ ContextProblem attention_problem(const ModelConfig& model, const AttentionKind& 
           .window = kind.window};
 }
 
+ContextSite context_site(const Config& config, const MeshShape& mesh, int ranks_per_node) {
+  ContextSite site(mesh.context, attention_desc(config.model, config.model.pattern.front(), precision_of(config.run)));
+  site.ranks_per_node = ranks_per_node;
+  site.costs = kCpuCosts;
+  return site;
+}
+
 std::vector<std::shared_ptr<const ContextPlan>> plan_pattern(const ModelConfig& model, const PlanPlace& place,
-                                                             const std::vector<std::int64_t>& cu_seqlens) {
-  std::vector<std::shared_ptr<const ContextPlan>> plans;
+                                                             const std::vector<std::int64_t>& cu_seqlens,
+                                                             std::string* why) {
+  std::vector<ContextProblem> problems;  // each once
+  std::vector<std::size_t> problem_of;   // by entry of the pattern
   for (const AttentionKind& kind : model.pattern) {
     const ContextProblem problem = attention_problem(model, kind, cu_seqlens);
-    std::shared_ptr<const ContextPlan> plan;
-    for (const auto& earlier : plans)
-      if (earlier->problem == problem) plan = earlier;
-    if (!plan)
-      plan = std::make_shared<const ContextPlan>(make_context_plan(place.scheme, problem, place.context_ranks));
-    LS_CHECK(plans.empty() || plans.front()->home == plan->home, "{} gives layers different homes", place.scheme);
-    plans.push_back(std::move(plan));
+    const auto known = std::find(problems.begin(), problems.end(), problem);
+    problem_of.push_back(static_cast<std::size_t>(known - problems.begin()));
+    if (known == problems.end()) problems.push_back(problem);
   }
+  LayerPlans layers = make_layer_plans(place.scheme, problems, place.site);
+  if (why != nullptr) *why = std::move(layers.why);
+  std::vector<std::shared_ptr<const ContextPlan>> distinct, plans;
+  for (ContextPlan& plan : layers.plans) distinct.push_back(std::make_shared<const ContextPlan>(std::move(plan)));
+  for (const std::size_t i : problem_of) plans.push_back(distinct[i]);
   return plans;
 }
 

@@ -8,6 +8,9 @@
 #include <optional>
 #include <vector>
 
+#include "parallel/context/planner.h"
+#include "parallel/mesh.h"
+#include "trainer/config/config.h"
 #include "trainer/loop/local_batch.h"
 
 namespace longspan {
@@ -32,13 +35,17 @@ struct StepPlan {
 // How a context group's rank takes its part.
 struct PlanPlace {
   std::string scheme;
-  int context_ranks = 1;
+  ContextSite site{1};
   int context_rank = 0;
 };
+// Where the context groups of a mesh compute, for planners that weigh costs.
+ContextSite context_site(const Config& config, const MeshShape& mesh, int ranks_per_node);
 
-// The plan of each entry of model.pattern over these documents, proved right; equal problems share one.
+// The plan of each entry of model.pattern over these documents, proved right; equal problems share one. `why` (may be
+// null) takes what the scheme auto weighed.
 std::vector<std::shared_ptr<const ContextPlan>> plan_pattern(const ModelConfig& model, const PlanPlace& place,
-                                                             const std::vector<std::int64_t>& cu_seqlens);
+                                                             const std::vector<std::int64_t>& cu_seqlens,
+                                                             std::string* why = nullptr);
 
 // Sequences `indices` of the loader as micro-batches of `sequences_each`. A pure function; plans come out proved right.
 StepPlan plan_step(const Loader& loader, const ModelConfig& model, const PlanPlace& place,

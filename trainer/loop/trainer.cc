@@ -59,7 +59,8 @@ class Trainer {
 
 RunPlan checked_plan(const Config& config, Communicator& world) {
   require_same(world, to_yaml(config), "config");
-  RunPlan plan = make_run_plan(config, world.size(), world.rank(), threads_per_rank(config.run.threads, world));
+  RunPlan plan = make_run_plan(config, world.size(), world.rank(), threads_per_rank(config.run.threads, world),
+                               ranks_of_each_host(world));
   require_memory(config, plan, world);
   return plan;
 }

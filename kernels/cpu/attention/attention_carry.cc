@@ -68,6 +68,21 @@ void clear_carry(const Exec& exec, const Tensor& out, const Tensor& lse) {
   });
 }
 
+void merge_carry(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& more_out,
+                 const Tensor& more_lse) {
+  for_each_row(exec, out, [&](std::int64_t t, std::int64_t h) {
+    const float seen = *row_of<float>(lse, t, h), more = *row_of<float>(more_lse, t, h);
+    if (more == kNothing) return;
+    // sigmoid(more - seen), from exponents that are not positive.
+    const float small = std::exp(-std::abs(more - seen));
+    const float share = seen == kNothing ? 1.0f : (more >= seen ? 1.0f : small) / (1.0f + small);
+    float* to = row_of<float>(out, t, h);
+    const float* from = row_of<float>(more_out, t, h);
+    for (std::int64_t e = 0; e < out.shape[2]; ++e) to[e] -= share * (to[e] - from[e]);
+    *row_of<float>(lse, t, h) = log_add_exp(seen, more);
+  });
+}
+
 void finish_forward(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& sink, const Tensor& result,
                     const Tensor& total_lse) {
   if (result.dtype == DType::kBF16)

@@ -26,8 +26,11 @@ all_pass="^${#softmax[@]} cases: ${#softmax[@]} pass, 0 fail"
 expect 0 "$all_pass" "$program" check "${softmax[@]}" --ranks 3
 expect 0 "$all_pass" "$program" check "${softmax[@]}" --ranks 2 --scheme ring --precision bf16
 if command -v mpirun >/dev/null; then
-  expect 0 "$all_pass" mpirun -n 4 "$program" check "${softmax[@]}" --threads 1
-  expect 0 "$all_pass" mpirun -n 4 "$program" check "${softmax[@]}" --threads 1 --precision bf16 --scheme ring
+  for scheme in ring striped zigzag ulysses all_gather two_d auto; do
+    for precision in fp32 bf16; do
+      expect 0 "$all_pass" mpirun -n 4 "$program" check "${softmax[@]}" --threads 1 --precision $precision --scheme $scheme
+    done
+  done
 fi
 
 # One expected number altered: the exponent byte of one double of `out`.

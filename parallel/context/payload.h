@@ -1,0 +1,52 @@
+// Payload: what one kind of transfer carries for each token and head, tensor by tensor, and how that lies in memory.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "parallel/context/context_plan.h"
+
+namespace longspan {
+
+// Planes of a payload stand one after another, each contiguous: any range of tokens with all its heads is one message a
+// plane.
+inline constexpr int kMaxPlanes = 3;
+struct PayloadPlane {
+  DType dtype = DType::kF32;
+  std::int64_t size = 0;  // elements a token and head; 0: a statistic, one number
+};
+// q: q. kv: k, v. out: out, lse. dout: dout, lse, delta. dq: dq. dkv: dk, dv. Operands are of desc.dtype, statistics,
+// partials and gradients fp32.
+std::span<const PayloadPlane> planes_of(TransferKind kind, const AttentionDesc& desc,
+                                        std::array<PayloadPlane, kMaxPlanes>& memory);
+
+// Bytes on the wire of one token and head.
+std::int64_t bytes_of_element(TransferKind kind, const AttentionDesc& desc);
+// Bytes in memory of so many tokens and heads, planes aligned as an arena aligns.
+std::int64_t payload_bytes(TransferKind kind, const AttentionDesc& desc, std::int64_t tokens, std::int64_t heads);
+// What an arena takes for an allocation of so many bytes.
+constexpr std::int64_t booked_bytes(std::int64_t num_bytes) {
+  return (num_bytes + 63) / 64 * 64;
+}
+
+// The tensors of a payload: [tokens, heads, size], statistics [tokens, heads]. Views.
+class Payload {
+ public:
+  Payload() = default;
+  // Of tensors that lie anywhere, in the order of planes_of.
+  Payload(std::initializer_list<Tensor> planes);
+  // In `memory`, which holds payload_bytes().
+  Payload(void* memory, TransferKind kind, const AttentionDesc& desc, std::int64_t tokens, std::int64_t heads);
+
+  explicit operator bool() const { return count_ > 0; }
+  std::span<const Tensor> planes() const { return {planes_.data(), static_cast<std::size_t>(count_)}; }
+  const Tensor& operator[](int plane) const { return planes_[static_cast<std::size_t>(plane)]; }
+  Payload part(std::int64_t begin, std::int64_t end, std::int64_t head_begin, std::int64_t head_end) const;
+
+ private:
+  std::array<Tensor, kMaxPlanes> planes_;
+  int count_ = 0;
+};
+
+}  // namespace longspan
