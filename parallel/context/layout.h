@@ -14,9 +14,10 @@ using Home = std::vector<std::vector<TokenRun>>;
 Home contiguous_home(const ContextProblem& problem, int ranks);
 // Token t lives on rank t mod P (Brandon et al. 2023).
 Home striped_home(const ContextProblem& problem, int ranks);
-// Each document is cut into 2P chunks, of which rank r has the r-th and the r-th from the end: early tokens, which see
-// little, with late ones, which see much (the layout of Megatron and of ring-flash-attention). Which rank begins moves
-// on with the place of the document, so that documents shorter than 2P tokens do not all land on the same ranks.
+// Each document is cut into 2 k chunks, of which each of k neighbouring ranks has one and its mirror image: early
+// tokens, which see little, with late ones, which see much (the layout of Megatron and of ring-flash-attention). k is
+// P, or less for short documents where there are so many that plans would grow large; each begins where the ranks have
+// least tokens so far. Shards differ by a few tokens then, or by a part of a short document.
 Home zigzag_home(const ContextProblem& problem, int ranks);
 
 // Every run of a document may meet every other of it in a rectangle, `times` over. A plan of more of them than this is

@@ -87,6 +87,35 @@ TEST(ContextAttention, GivesWhatPlainAttentionGives) {
   }
 }
 
+TEST(ContextAttention, RunsRandomBatchesAsPlanned) {
+  std::mt19937 random(99);
+  const auto draw = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  for (unsigned round = 0; round < 25; ++round) {
+    Case c;
+    c.problem.cu_seqlens = {0};
+    for (int documents = draw(1, 4); documents > 0; --documents)
+      c.problem.cu_seqlens.push_back(c.problem.cu_seqlens.back() + (draw(0, 3) == 0 ? draw(0, 2) : draw(2, 40)));
+    c.problem.kv_heads = draw(1, 3);
+    c.problem.heads = c.problem.kv_heads * draw(1, 4);
+    c.problem.causal = draw(0, 3) > 0;
+    c.problem.window = c.problem.causal ? std::max(0, draw(-20, 30)) : 0;
+    c.head_dim = 8 * draw(1, 3);
+    c.value_dim = 8 * draw(1, 3);
+    c.sink = draw(0, 1) == 0 ? Sink::kNone : Sink::kLearned;
+    const Inputs inputs = context_runs::random_inputs(c, round);
+    const Outputs expected = context_runs::reference(c, inputs);
+    for (const std::string_view scheme : context_scheme_names()) {
+      const int ranks = draw(1, 9);
+      if (scheme != kAutoScheme && context_cases::refuses(context_planner(scheme), c.problem, ranks)) continue;
+      SCOPED_TRACE(context_cases::describe(scheme, c.problem, ranks) + " " + c.desc().describe());
+      const RunResult result = context_runs::run(c, inputs, scheme, ranks);
+      expect_close(errors_of(result.outputs, expected), 1e-6, 3e-6);
+      expect_as_planned(c, make_context_plan(scheme, c.problem, ranks), result.ranks);
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
 TEST(ContextAttention, ErrorDoesNotGrowWithRanks) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     const Case c{.problem = {{0, 301, 700}, 4, 2, true, 0}, .head_dim = 32, .value_dim = 32, .dtype = dtype};

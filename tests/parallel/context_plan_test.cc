@@ -86,6 +86,17 @@ TEST(ContextPlan, StripedBalancesWhatRingDoesNot) {
   EXPECT_EQ(work, 8 * 8192 * 8193 / 2);
 }
 
+TEST(ContextPlan, BalancedSchemesAreBalanced) {
+  for (const std::string_view scheme : {"striped", "zigzag", "two_d"})
+    for (const int ranks : {8, 64}) {
+      const ContextPlan plan = make_context_plan(scheme, {{0, 1 << 17}, 8, 8, true, 0}, ranks);
+      for (const PlanDirection* direction : {&plan.forward, &plan.backward}) {
+        EXPECT_LE(balance_of_totals(plan, *direction), 1.02) << scheme << " over " << ranks;
+        EXPECT_LE(balance_of_steps(plan, *direction), 1.02) << scheme << " over " << ranks;
+      }
+    }
+}
+
 TEST(ContextPlan, RanksOfARingDifferByOneTokenAtMost) {
   for (int ranks = 1; ranks <= 16; ++ranks) {
     const ContextPlan plan = context_planner("ring").plan({{0, 37}, 1, 1, true, 0}, ranks);
@@ -159,6 +170,11 @@ TEST(ContextPlan, LargePlansAreProvedQuickly) {
   documents.push_back(std::max<std::int64_t>(documents.back(), 1 << 20));
   const ContextPlan packed = make_context_plan("ring", {documents, 32, 8, true, 0}, 512);
   EXPECT_EQ(packed.problem.num_tokens(), documents.back());
+  // Short documents are shared by few ranks there, the tokens still by all.
+  const ContextPlan zigzag = make_context_plan("zigzag", {documents, 32, 8, true, 0}, 512);
+  EXPECT_LT(zigzag.forward.tasks.size(), 1u << 20);
+  for (int rank = 0; rank < 512; ++rank)
+    EXPECT_NEAR(zigzag.tokens_of(rank), documents.back() / 512, documents.back() / 5120);
   const ContextPlan one = make_context_plan("striped", {{0, 1 << 20}, 32, 8, true, 0}, 128);
   EXPECT_EQ(one.forward.tasks.size(), 128u * 128u);
 }
@@ -189,7 +205,7 @@ TEST(ContextPlan, RefusesWhatMakesNoSense) {
   EXPECT_NE(message("spiral", {{0, 4}, 1, 1, true, 0}, 2).find("there are striped, zigzag, ring"), std::string::npos);
   std::vector<std::int64_t> many{0};
   for (int d = 0; d < 500; ++d) many.push_back(many.back() + 2000);
-  EXPECT_NE(message("striped", {many, 1, 1, true, 0}, 512).find("use ring"), std::string::npos);
+  EXPECT_NE(message("striped", {many, 1, 1, true, 0}, 512).find("use zigzag, ring"), std::string::npos);
 }
 
 TEST(ContextPlan, HashIsStableAndTellsPlansApart) {

@@ -337,9 +337,12 @@ class Damage {
   std::int64_t copy_ = 0;
 };
 
+// Of any scheme; with heads of their own for keys and values, or so few that queries travel backward.
 ContextPlan plan_to_damage(Damage& damage) {
-  const std::string_view scheme = damage.draw(0, 1) == 0 ? "ring" : "striped";
-  return make_context_plan(scheme, {{0, 9, 9, 24}, 2, 1, true, damage.draw(0, 1) * 4}, damage.draw(2, 4));
+  const auto planners = context_planners();
+  const ContextPlanner& planner = *planners[damage.draw(0, static_cast<int>(planners.size()) - 1)];
+  const int ranks = planner.name() == "two_d" ? 4 : damage.draw(2, 4);
+  return make_context_plan(planner.name(), {{0, 9, 9, 24}, 2, damage.draw(1, 2), true, damage.draw(0, 1) * 4}, ranks);
 }
 
 TEST(ContextValidator, TakesNoDamagedPlanThatComputesSomethingElse) {
@@ -380,6 +383,53 @@ TEST_F(IndependentChecker, FindsNoFaultTheValidatorMisses) {
   }
   const std::vector<std::string> verdicts = verdicts_on(plans);
   for (std::size_t i = 0; i < plans.size(); ++i) EXPECT_EQ(verdicts[i], "right") << to_json(plans[i]);
+}
+
+// What a random batch may be: documents of any length, any mask, any heads, any number of ranks.
+ContextProblem random_problem(Damage& random) {
+  ContextProblem problem{{0}, 1, 1, random.draw(0, 3) > 0, 0};
+  for (int documents = random.draw(1, 5); documents > 0; --documents)
+    problem.cu_seqlens.push_back(problem.cu_seqlens.back() +
+                                 (random.draw(0, 3) == 0 ? random.draw(0, 2) : random.draw(2, 25)));
+  problem.kv_heads = random.draw(1, 3);
+  problem.heads = problem.kv_heads * random.draw(1, 3);
+  problem.window = problem.causal ? std::max(0, random.draw(-15, 25)) : 0;
+  return problem;
+}
+
+// A structural fault in a plan that has transfers in both directions.
+void break_plan(ContextPlan& plan, Damage& random) {
+  PlanDirection& direction = random.draw(0, 1) == 0 ? plan.forward : plan.backward;
+  const auto task = direction.tasks.begin() + random.draw(0, static_cast<int>(direction.tasks.size()) - 1);
+  const auto transfer = direction.transfers.begin() + random.draw(0, static_cast<int>(direction.transfers.size()) - 1);
+  switch (random.draw(0, 3)) {
+    case 0: direction.tasks.erase(task); break;
+    case 1: direction.tasks.push_back(*task); break;
+    case 2: direction.transfers.erase(transfer); break;
+    default: --transfer->head_end; break;
+  }
+}
+
+TEST_F(IndependentChecker, AgreesOnRandomBatchesOfEverySchemeAndOnBrokenPlans) {
+  Damage random(14);
+  std::vector<ContextPlan> right, broken;
+  for (int round = 0; round < 40; ++round)
+    for (const ContextPlanner* planner : context_planners()) {
+      const ContextProblem problem = random_problem(random);
+      const int ranks = random.draw(1, 9);
+      if (context_cases::refuses(*planner, problem, ranks)) continue;
+      right.push_back(make_context_plan(planner->name(), problem, ranks));
+      ContextPlan plan = right.back();
+      if (plan.forward.transfers.empty() || plan.backward.transfers.empty()) continue;
+      break_plan(plan, random);
+      ASSERT_TRUE(find_fault(plan)) << to_json(plan);
+      broken.push_back(std::move(plan));
+    }
+  EXPECT_GT(broken.size(), 80u);
+  const std::vector<std::string> verdicts = verdicts_on(right);
+  for (std::size_t i = 0; i < right.size(); ++i) ASSERT_EQ(verdicts[i], "right") << to_json(right[i]);
+  const std::vector<std::string> refusals = verdicts_on(broken);
+  for (std::size_t i = 0; i < broken.size(); ++i) EXPECT_EQ(refusals[i].substr(0, 5), "WRONG") << to_json(broken[i]);
 }
 
 }  // namespace
