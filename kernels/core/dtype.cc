@@ -8,6 +8,7 @@ std::string_view name_of(DType dtype) {
     case DType::kBF16: return "bf16";
     case DType::kI32: return "int32";
     case DType::kI64: return "int64";
+    case DType::kI8: return "int8";
   }
   return "?";
 }

@@ -16,6 +16,10 @@ void finish_forward(const Exec& exec, const Tensor& out, const Tensor& lse, cons
 void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, const Tensor& total_lse,
                     const Tensor& sink, const Tensor& delta, const Tensor& dsink);
 
+// Of row_codec.h.
+void encode_rows(const Exec& exec, const Tensor& values, const Tensor& codes, const Tensor& scale);
+void decode_rows(const Exec& exec, const Tensor& codes, const Tensor& scale, const Tensor& values);
+
 }  // namespace longspan::cpu
 
 namespace longspan::reference {

@@ -105,8 +105,12 @@ class Lives {
 
 }  // namespace
 
-std::int64_t TransferBuffer::num_bytes(const AttentionDesc& desc) const {
-  return payload_bytes(kind, desc, tokens(), head_end - head_begin);
+std::int64_t TransferBuffer::num_bytes(const WireDesc& desc) const {
+  const std::int64_t heads = head_end - head_begin;
+  const bool as_computed = use != BufferUse::kPacked || desc.format_of(kind) == HopFormat::kPlain;
+  const bool as_sent = desc.format_of(kind) != HopFormat::kPlain;
+  return (as_computed ? payload_bytes(planes_of(kind, desc.attention), tokens(), heads) : 0) +
+         (as_sent ? payload_bytes(wire_planes_of(kind, desc), tokens(), heads) : 0);
 }
 
 const RankBuffers::Seat& RankBuffers::seat_of(std::int32_t transfer) const {
@@ -146,7 +150,7 @@ RankBuffers buffers_of(const PlanDirection& direction, int rank) {
   return result;
 }
 
-Slots assign_slots(BufferPool pool, const AttentionDesc& desc, std::vector<TransferBuffer>& buffers) {
+Slots assign_slots(BufferPool pool, const WireDesc& desc, std::vector<TransferBuffer>& buffers) {
   std::vector<TransferBuffer*> members;
   for (TransferBuffer& buffer : buffers)
     if (holds_results(buffer.use) == (pool == BufferPool::kResults)) members.push_back(&buffer);
@@ -177,7 +181,7 @@ Slots assign_slots(BufferPool pool, const AttentionDesc& desc, std::vector<Trans
   return slots;
 }
 
-PeakBuffers peak_buffers(const PlanDirection& direction, int rank, const AttentionDesc& desc) {
+PeakBuffers peak_buffers(const PlanDirection& direction, int rank, const WireDesc& desc) {
   // Changes of what is held, by step.
   std::vector<std::pair<int, PeakBuffers>> changes;
   for (const TransferBuffer& buffer : buffers_of(direction, rank).buffers) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "parallel/context/context_plan.h"
+#include "parallel/context/wire_desc.h"
 
 namespace longspan {
 
@@ -36,7 +37,8 @@ struct TransferBuffer {
   int slot = 0;  // buffers of one slot never live in the same step; see assign_slots
 
   std::int64_t tokens() const { return parts.empty() ? 0 : parts.back().first + parts.back().range.count(); }
-  std::int64_t num_bytes(const AttentionDesc& desc) const;
+  // As computed with (but for kPacked), then as it travels where that differs.
+  std::int64_t num_bytes(const WireDesc& desc) const;
 };
 
 // The buffers of one rank, and for each of its transfers (by place in the direction's list) where it arrives or leaves.
@@ -54,12 +56,12 @@ RankBuffers buffers_of(const PlanDirection& direction, int rank);
 // Slots of one pool: the bytes each must hold. Gives every buffer of the pool a slot that is free in its steps.
 using Slots = std::vector<std::int64_t>;
 enum class BufferPool : std::uint8_t { kOperands, kResults };
-Slots assign_slots(BufferPool pool, const AttentionDesc& desc, std::vector<TransferBuffer>& buffers);
+Slots assign_slots(BufferPool pool, const WireDesc& desc, std::vector<TransferBuffer>& buffers);
 
 // Bytes that a rank needs at once in its worst step for what is not its own: operands here, results on their way.
 struct PeakBuffers {
   std::int64_t operand_bytes = 0, result_bytes = 0;
 };
-PeakBuffers peak_buffers(const PlanDirection& direction, int rank, const AttentionDesc& desc);
+PeakBuffers peak_buffers(const PlanDirection& direction, int rank, const WireDesc& desc);
 
 }  // namespace longspan

@@ -69,7 +69,7 @@ double balance_of_steps(const ContextPlan& plan, const PlanDirection& direction)
 }
 
 std::vector<std::int64_t> bytes_sent_by_ranks(const ContextPlan& plan, const PlanDirection& direction,
-                                              const AttentionDesc& desc) {
+                                              const WireDesc& desc) {
   std::vector<std::int64_t> bytes(static_cast<std::size_t>(plan.ranks));
   for (const PlanTransfer& t : direction.transfers)
     bytes[t.from] += t.range.count() * (t.head_end - t.head_begin) * bytes_of_element(t.kind, desc);

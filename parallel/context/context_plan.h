@@ -94,8 +94,9 @@ std::vector<std::int64_t> work_of_ranks(const ContextPlan& plan, const PlanDirec
 // step, which is what a ring in lock step waits for.
 double balance_of_totals(const ContextPlan& plan, const PlanDirection& direction);
 double balance_of_steps(const ContextPlan& plan, const PlanDirection& direction);
-// Bytes a rank sends, for elements of these sizes (gradients of keys and values travel as fp32).
+// Bytes a rank sends; see wire_desc.h.
+struct WireDesc;
 std::vector<std::int64_t> bytes_sent_by_ranks(const ContextPlan& plan, const PlanDirection& direction,
-                                              const AttentionDesc& desc);
+                                              const WireDesc& desc);
 
 }  // namespace longspan

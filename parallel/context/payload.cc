@@ -11,33 +11,53 @@ std::int64_t elements_of(const PayloadPlane& plane) {
 
 }  // namespace
 
-std::span<const PayloadPlane> planes_of(TransferKind kind, const AttentionDesc& desc,
-                                        std::array<PayloadPlane, kMaxPlanes>& memory) {
-  std::size_t count = 0;
-  const auto put = [&](PayloadPlane plane) { memory[count++] = plane; };
+PayloadPlanes planes_of(TransferKind kind, const AttentionDesc& desc) {
+  PayloadPlanes planes;
   switch (kind) {
-    case TransferKind::kQuery: put({desc.dtype, desc.head_dim}); break;
-    case TransferKind::kKeyValue: put({desc.dtype, desc.head_dim}), put({desc.dtype, desc.value_dim}); break;
-    case TransferKind::kOutput: put({DType::kF32, desc.value_dim}), put(kStatistic); break;
-    case TransferKind::kOutputGradient: put({desc.dtype, desc.value_dim}), put(kStatistic), put(kStatistic); break;
-    case TransferKind::kQueryGradient: put({DType::kF32, desc.head_dim}); break;
-    case TransferKind::kKeyValueGradient: put({DType::kF32, desc.head_dim}), put({DType::kF32, desc.value_dim}); break;
+    case TransferKind::kQuery: planes.add({desc.dtype, desc.head_dim}); break;
+    case TransferKind::kKeyValue:
+      planes.add({desc.dtype, desc.head_dim});
+      planes.add({desc.dtype, desc.value_dim});
+      break;
+    case TransferKind::kOutput:
+      planes.add({DType::kF32, desc.value_dim});
+      planes.add(kStatistic);
+      break;
+    case TransferKind::kOutputGradient:
+      planes.add({desc.dtype, desc.value_dim});
+      planes.add(kStatistic);
+      planes.add(kStatistic);
+      break;
+    case TransferKind::kQueryGradient: planes.add({DType::kF32, desc.head_dim}); break;
+    case TransferKind::kKeyValueGradient:
+      planes.add({DType::kF32, desc.head_dim});
+      planes.add({DType::kF32, desc.value_dim});
+      break;
   }
-  return {memory.data(), count};
+  return planes;
 }
 
-std::int64_t bytes_of_element(TransferKind kind, const AttentionDesc& desc) {
-  std::array<PayloadPlane, kMaxPlanes> memory;
+PayloadPlanes wire_planes_of(TransferKind kind, const WireDesc& desc) {
+  const PayloadPlanes plain = planes_of(kind, desc.attention);
+  const HopFormat format = desc.format_of(kind);
+  if (format == HopFormat::kPlain) return plain;
+  PayloadPlanes planes;
+  for (const PayloadPlane& plane : plain) {
+    planes.add({format == HopFormat::kBf16 ? DType::kBF16 : DType::kI8, plane.size});
+    if (format == HopFormat::kInt8) planes.add(kStatistic);
+  }
+  return planes;
+}
+
+std::int64_t bytes_of_element(TransferKind kind, const WireDesc& desc) {
   std::int64_t num_bytes = 0;
-  for (const PayloadPlane& plane : planes_of(kind, desc, memory))
-    num_bytes += elements_of(plane) * size_of(plane.dtype);
+  for (const PayloadPlane& plane : wire_planes_of(kind, desc)) num_bytes += elements_of(plane) * size_of(plane.dtype);
   return num_bytes;
 }
 
-std::int64_t payload_bytes(TransferKind kind, const AttentionDesc& desc, std::int64_t tokens, std::int64_t heads) {
-  std::array<PayloadPlane, kMaxPlanes> memory;
+std::int64_t payload_bytes(const PayloadPlanes& planes, std::int64_t tokens, std::int64_t heads) {
   std::int64_t num_bytes = 0;
-  for (const PayloadPlane& plane : planes_of(kind, desc, memory))
+  for (const PayloadPlane& plane : planes)
     num_bytes += booked_bytes(tokens * heads * elements_of(plane) * size_of(plane.dtype));
   return num_bytes;
 }
@@ -46,10 +66,9 @@ Payload::Payload(std::initializer_list<Tensor> planes) {
   for (const Tensor& plane : planes) planes_[static_cast<std::size_t>(count_++)] = plane;
 }
 
-Payload::Payload(void* memory, TransferKind kind, const AttentionDesc& desc, std::int64_t tokens, std::int64_t heads) {
-  std::array<PayloadPlane, kMaxPlanes> plane_memory;
+Payload::Payload(void* memory, const PayloadPlanes& planes, std::int64_t tokens, std::int64_t heads) {
   auto* next = static_cast<std::byte*>(memory);
-  for (const PayloadPlane& plane : planes_of(kind, desc, plane_memory)) {
+  for (const PayloadPlane& plane : planes) {
     planes_[static_cast<std::size_t>(count_++)] = plane.size == 0
                                                       ? Tensor(next, plane.dtype, {tokens, heads})
                                                       : Tensor(next, plane.dtype, {tokens, heads, plane.size});

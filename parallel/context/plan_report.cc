@@ -32,7 +32,7 @@ std::vector<double> as_doubles(const std::vector<T>& values) {
   return std::vector<double>(values.begin(), values.end());
 }
 
-std::vector<double> buffer_bytes(const ContextPlan& plan, const PlanDirection& direction, const AttentionDesc& desc) {
+std::vector<double> buffer_bytes(const ContextPlan& plan, const PlanDirection& direction, const WireDesc& desc) {
   std::vector<double> num_bytes;
   for (int rank = 0; rank < plan.ranks; ++rank) {
     const PeakBuffers peak = peak_buffers(direction, rank, desc);
@@ -41,7 +41,7 @@ std::vector<double> buffer_bytes(const ContextPlan& plan, const PlanDirection& d
   return num_bytes;
 }
 
-std::vector<Column> columns_of(const ContextPlan& plan, const AttentionDesc& desc) {
+std::vector<Column> columns_of(const ContextPlan& plan, const WireDesc& desc) {
   std::vector<double> tokens;
   for (int rank = 0; rank < plan.ranks; ++rank) tokens.push_back(static_cast<double>(plan.tokens_of(rank)));
   std::vector<double> share = as_doubles(work_of_ranks(plan, plan.forward));
@@ -69,7 +69,7 @@ std::string line_of(const std::string& name, const std::vector<Column>& columns,
   return line_of(name, cells);
 }
 
-std::string table_of(const ContextPlan& plan, const AttentionDesc& desc) {
+std::string table_of(const ContextPlan& plan, const WireDesc& desc) {
   const std::vector<Column> columns = columns_of(plan, desc);
   std::vector<std::string> heads;
   for (const Column& column : columns) heads.push_back(column.head);
@@ -95,7 +95,7 @@ std::string mask_text(const ContextProblem& problem) {
 
 }  // namespace
 
-std::string describe_plan(const ContextPlan& plan, const AttentionDesc& desc) {
+std::string describe_plan(const ContextPlan& plan, const WireDesc& desc) {
   const ContextProblem& problem = plan.problem;
   std::string text = fmt::format(
       "context plan {:016x}: {} over {} ranks, {} tokens in {} documents, {}, {} query and {} key/value heads\n",

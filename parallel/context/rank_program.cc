@@ -38,7 +38,7 @@ std::vector<HeadRange> cut_by_groups(std::int64_t begin, std::int64_t end, std::
 
 class Compiler {
  public:
-  Compiler(const ContextPlan& plan, const PlanDirection& direction, int rank, const AttentionDesc& desc)
+  Compiler(const ContextPlan& plan, const PlanDirection& direction, int rank, const WireDesc& desc)
       : plan_(plan), direction_(direction), rank_(rank), backward_(&direction == &plan.backward) {
     held_ = buffers_of(direction, rank);
     program_.operand_slots = assign_slots(BufferPool::kOperands, desc, held_.buffers);
@@ -268,7 +268,7 @@ class Compiler {
 }  // namespace
 
 RankProgram compile_rank_program(const ContextPlan& plan, const PlanDirection& direction, int rank,
-                                 const AttentionDesc& desc, std::int64_t max_chunk_pairs) {
+                                 const WireDesc& desc, std::int64_t max_chunk_pairs) {
   return Compiler(plan, direction, rank, desc).compile(max_chunk_pairs);
 }
 

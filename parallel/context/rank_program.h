@@ -60,6 +60,6 @@ struct RankProgram {
 // Throws Error(kUnsupported) where the plan splits the tokens of a task over several messages, or sends on a part of
 // the heads that arrived together.
 RankProgram compile_rank_program(const ContextPlan& plan, const PlanDirection& direction, int rank,
-                                 const AttentionDesc& desc, std::int64_t max_chunk_pairs);
+                                 const WireDesc& desc, std::int64_t max_chunk_pairs);
 
 }  // namespace longspan

@@ -53,9 +53,11 @@ TEST(DType, SizesAndNames) {
   EXPECT_EQ(size_of(DType::kBF16), 2);
   EXPECT_EQ(size_of(DType::kI32), 4);
   EXPECT_EQ(size_of(DType::kI64), 8);
+  EXPECT_EQ(size_of(DType::kI8), 1);
   EXPECT_EQ(name_of(DType::kBF16), "bf16");
   EXPECT_EQ(dtype_of<bf16>(), DType::kBF16);
   EXPECT_EQ(dtype_of<std::int64_t>(), DType::kI64);
+  EXPECT_EQ(dtype_of<std::int8_t>(), DType::kI8);
 }
 
 }  // namespace

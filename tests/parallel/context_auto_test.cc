@@ -1,13 +1,12 @@
-// The scheme auto: one layout for all layers, for each layer and direction no scheme that is predicted to be slower than
-// another, and packed documents as a pretraining run has them in balance.
-#include "parallel/context/auto.h"
-
+// The scheme auto: one layout for all layers, for each layer and direction no scheme that is predicted to be slower
+// than another, and packed documents as a pretraining run has them in balance.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <random>
 
+#include "parallel/context/auto.h"
 #include "parallel/context/plan_cost.h"
 #include "parallel/context/validator.h"
 #include "tests/parallel/context_cases.h"
@@ -33,8 +32,8 @@ TEST(ContextAuto, PlansWhateverTheProblem) {
 TEST(ContextAuto, IsNoSlowerThanAnyNamedScheme) {
   for (const std::vector<std::int64_t>& cu_seqlens :
        {std::vector<std::int64_t>{0, 1 << 15}, {0, 700, 701, 701, 20000}, {0, 8192, 16384, 24576, 32768}})
-    for (ContextProblem problem : {ContextProblem{{}, 32, 8, true, 0}, ContextProblem{{}, 4, 4, true, 512},
-                                   ContextProblem{{}, 2, 1, false, 0}})
+    for (ContextProblem problem :
+         {ContextProblem{{}, 32, 8, true, 0}, ContextProblem{{}, 4, 4, true, 512}, ContextProblem{{}, 2, 1, false, 0}})
       for (const int per_node : {0, 4}) {
         problem.cu_seqlens = cu_seqlens;
         ContextSite site(16);
@@ -67,8 +66,9 @@ TEST(ContextAuto, KeepsWindowsWhereTheyAre) {
   for (const PlanTransfer& transfer : plan.forward.transfers) EXPECT_LT(transfer.range.count(), 256);
 }
 
-// Lengths by the quantiles of a published pretraining mix (mean 3962, median 3227, 90 % 5784, 99 % 26070, 99.9 % 119836,
-// most 124913), of which half the short ones are kept, the long ones counted four times, all doubled, packed to 128K.
+// Lengths by the quantiles of a published pretraining mix (mean 3962, median 3227, 90 % 5784, 99 % 26070, 99.9 %
+// 119836, most 124913), of which half the short ones are kept, the long ones counted four times, all doubled, packed to
+// 128K.
 std::vector<std::vector<std::int64_t>> pretraining_packs(int count) {
   constexpr double kQuantiles[][2] = {{0, 200}, {0.5, 3227}, {0.9, 5784}, {0.99, 26070}, {0.999, 119836}, {1, 124913}};
   constexpr std::int64_t kPack = 131072;
@@ -105,7 +105,8 @@ TEST(ContextAuto, BalancesPretrainingDocuments) {
       const ContextPlan plan = make_context_plan(kAutoScheme, {cu_seqlens, 32, 8, true, 0}, ranks);
       EXPECT_LE(balance_of_totals(plan, plan.forward), 1.05) << plan.scheme << " over " << ranks;
       EXPECT_LE(balance_of_totals(plan, plan.backward), 1.05) << plan.scheme << " over " << ranks;
-      RecordProperty(fmt::format("balance_{}_{}", ranks, plan.scheme), std::to_string(balance_of_totals(plan, plan.forward)));
+      RecordProperty(fmt::format("balance_{}_{}", ranks, plan.scheme),
+                     std::to_string(balance_of_totals(plan, plan.forward)));
     }
 }
 

@@ -33,6 +33,7 @@ inline double get_value(const Tensor& tensor, std::int64_t index) {
     case DType::kBF16: return static_cast<float>(tensor.get<bf16>()[at]);
     case DType::kI32: return tensor.get<std::int32_t>()[at];
     case DType::kI64: return static_cast<double>(tensor.get<std::int64_t>()[at]);
+    case DType::kI8: return tensor.get<std::int8_t>()[at];
   }
   return 0;
 }
@@ -44,6 +45,7 @@ inline void set_value(const Tensor& tensor, std::int64_t index, double value) {
     case DType::kBF16: tensor.get<bf16>()[at] = bf16(static_cast<float>(value)); break;
     case DType::kI32: tensor.get<std::int32_t>()[at] = static_cast<std::int32_t>(value); break;
     case DType::kI64: tensor.get<std::int64_t>()[at] = static_cast<std::int64_t>(value); break;
+    case DType::kI8: tensor.get<std::int8_t>()[at] = static_cast<std::int8_t>(value); break;
   }
 }
 

@@ -59,6 +59,15 @@ class Layouts(SystemTest):
             self.assertEqual(self.validations("first"), self.validations(name))
             self.assertEqual(self.tensors_of("first", 20), self.tensors_of(name, 20))
 
+    def test_compressed_hops_train_nearly_alike(self):
+        for name in ("bf16", "int8"):
+            self.train(name, "--ranks", 3, f"--parallel.compress_keys={name}", f"--parallel.compress_gradients={name}",
+                       *self.options)
+            curve = self.steps(name)
+            self.assertNotEqual(curve, self.reference)
+            for (step, loss, *_), (_, loss_1, *_) in zip(curve, self.reference, strict=True):
+                self.assertLess(abs(loss - loss_1), 0.005 * loss_1, f"{name} step {step}")
+
     def test_recompute_and_bf16_train_too(self):
         self.train("recompute", "--ranks", 2, "--model.recompute=selective", *self.options)
         self.expect_same_curve("recompute")

@@ -43,7 +43,8 @@ void print_plans(const Config& config, const std::vector<std::shared_ptr<const C
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     if (!is_first_of_its_kind(pattern, i)) continue;
     fmt::print("\nattention {}, causal {}, window {}\n{}", pattern[i].kind, pattern[i].causal, pattern[i].window,
-               describe_plan(*plans[i], attention_desc(config.model, pattern[i], precision_of(config.run))));
+               describe_plan(*plans[i], {attention_desc(config.model, pattern[i], precision_of(config.run)),
+                                         hop_formats(config.parallel)}));
   }
 }
 

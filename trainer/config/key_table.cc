@@ -249,6 +249,16 @@ std::vector<Key> parallel_keys() {
        parallel(&C::ranks_per_node),
        "Ranks that share fast links, for schemes that mind; auto: those of a host, all where nothing is started",
        {.unit = "ranks", .at_least = 1, .zero = Zero::kAuto}},
+      {"parallel.compress_keys",
+       parallel(&C::compress_keys),
+       "How keys and values are written to travel between the ranks of a context group; bf16 and int8 (a byte a number "
+       "and "
+       "a scale a token and head) round them",
+       {.choices = {"none", "bf16", "int8"}}},
+      {"parallel.compress_gradients",
+       parallel(&C::compress_gradients),
+       "The same for the gradients of keys and values, which are float32 and are rounded once a hop",
+       {.choices = {"none", "bf16", "int8"}}},
       {"parallel.micro_batches",
        parallel(&C::micro_batches),
        "Parts into which each data rank's sequences of a step are cut; auto: one sequence each",

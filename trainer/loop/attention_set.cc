@@ -16,15 +16,28 @@ AttentionDesc attention_desc(const ModelConfig& model, const AttentionKind& kind
           .scale = kind.scale.value_or(static_cast<float>(scale))};
 }
 
+HopFormats hop_formats(const ParallelConfig& parallel) {
+  const auto format_of = [](const std::string& name) {
+    if (name == "bf16") return HopFormat::kBf16;
+    return name == "int8" ? HopFormat::kInt8 : HopFormat::kPlain;
+  };
+  return {.keys = format_of(parallel.compress_keys), .key_gradients = format_of(parallel.compress_gradients)};
+}
+
 AttentionSet::AttentionSet(const ModelConfig& model, DType dtype,
-                           std::span<const std::shared_ptr<const ContextPlan>> plans, Communicator& comm) {
+                           std::span<const std::shared_ptr<const ContextPlan>> plans, Communicator& comm,
+                           const HopFormats& formats) {
   for (std::size_t i = 0; i < model.pattern.size(); ++i) {
     const AttentionDesc desc = attention_desc(model, model.pattern[i], dtype);
     ContextAttention* shared = nullptr;
     for (std::size_t j = 0; j < i && !shared; ++j)
       if (plans[j] == plans[i] && attention_desc(model, model.pattern[j], dtype).scale == desc.scale)
         shared = by_pattern_[j];
-    if (!shared) shared = owned_.emplace_back(std::make_unique<ContextAttention>(plans[i], comm, desc)).get();
+    if (!shared)
+      shared = owned_
+                   .emplace_back(
+                       std::make_unique<ContextAttention>(plans[i], comm, desc, ContextOptions{.formats = formats}))
+                   .get();
     by_pattern_.push_back(shared);
   }
 }

@@ -51,7 +51,8 @@ std::int64_t Learner::peak_bytes() const {
 }
 
 AttentionSet Learner::attention_for(const PlannedMicroBatch& micro_batch) {
-  return AttentionSet(config_.model, model_.precision(), micro_batch.plans, mesh_.context());
+  return AttentionSet(config_.model, model_.precision(), micro_batch.plans, mesh_.context(),
+                      hop_formats(config_.parallel));
 }
 
 // Equal plans on all ranks: the greatest hash is also the smallest.

@@ -71,7 +71,7 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
   budget.gradients = parameters * size_of(DType::kF32);
   budget.optimizer = Optimizer::state_bytes(parameters);
   budget.activations = activation_bytes(model, precision, tokens);
-  budget.attention = AttentionSet(model, precision, plans, group).workspace_bytes();
+  budget.attention = AttentionSet(model, precision, plans, group, hop_formats(config.parallel)).workspace_bytes();
   budget.workspace = model_workspace_bytes(model, precision, tokens, host.num_threads);
   if (rank == 0 && config.checkpoint.async) budget.snapshot = parameters * size_of(DType::kF32) + budget.optimizer;
   return budget;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cpu/head_rows.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/ops/attention_list.h"
 
@@ -9,21 +10,6 @@ namespace longspan::cpu {
 namespace {
 
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
-
-template <class T>
-T* row_of(const Tensor& x, std::int64_t t, std::int64_t h) {
-  return static_cast<T*>(x.data) + t * x.stride[0] + (x.dims > 1 ? h * x.stride[1] : 0);
-}
-
-// body(token, head) for every row, blocks of tokens in parallel.
-template <class Body>
-void for_each_row(const Exec& exec, const Tensor& x, Body body) {
-  parallel_for(exec, blocks_of_rows(x.shape[0], x.shape[1] * x.shape[2]),
-               [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t t = begin; t < end; ++t)
-                   for (std::int64_t h = 0; h < x.shape[1]; ++h) body(t, h);
-               });
-}
 
 // log(exp(a) + exp(b)).
 float log_add_exp(float a, float b) {
