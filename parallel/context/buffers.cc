@@ -24,20 +24,43 @@ struct Need {
   int first_step = 0, last_step = 0;
 };
 
+// The transfers to and from one rank, and its tasks, in the order of the direction.
+struct RankPart {
+  std::vector<std::int32_t> transfers;
+  std::vector<const PlanTask*> tasks;
+};
+
+std::vector<RankPart> split_by_rank(const PlanDirection& direction, int ranks) {
+  std::vector<RankPart> parts(static_cast<std::size_t>(ranks));
+  for (std::size_t i = 0; i < direction.transfers.size(); ++i)
+    for (const int rank : {direction.transfers[i].from, direction.transfers[i].to})
+      parts[static_cast<std::size_t>(rank)].transfers.push_back(static_cast<std::int32_t>(i));
+  for (const PlanTask& task : direction.tasks) parts[static_cast<std::size_t>(task.rank)].tasks.push_back(&task);
+  return parts;
+}
+
+RankPart part_of_rank(const PlanDirection& direction, int rank) {
+  RankPart part;
+  for (std::size_t i = 0; i < direction.transfers.size(); ++i)
+    if (direction.transfers[i].from == rank || direction.transfers[i].to == rank)
+      part.transfers.push_back(static_cast<std::int32_t>(i));
+  for (const PlanTask& task : direction.tasks)
+    if (task.rank == rank) part.tasks.push_back(&task);
+  return part;
+}
+
 // One rank's part of a direction, with what its buffers' lives depend on.
 class Lives {
  public:
-  Lives(const PlanDirection& direction, int rank) : direction_(direction), rank_(rank) {
-    for (std::size_t i = 0; i < direction.transfers.size(); ++i) {
+  Lives(const PlanDirection& direction, int rank, RankPart part)
+      : direction_(direction), rank_(rank), transfers_(std::move(part.transfers)) {
+    for (const std::int32_t i : transfers_) {
       const PlanTransfer& t = direction.transfers[i];
-      if (t.from != rank && t.to != rank) continue;
-      transfers_.push_back(static_cast<std::int32_t>(i));
       by_owner_[{t.kind, t.range.owner}].push_back(&t);
     }
-    for (const PlanTask& task : direction.tasks) {
-      if (task.rank != rank) continue;
-      if (task.kv.owner != rank) tasks_by_key_[task.kv.owner].push_back(&task);
-      if (task.q.owner != rank) tasks_by_query_[task.q.owner].push_back(&task);
+    for (const PlanTask* task : part.tasks) {
+      if (task->kv.owner != rank) tasks_by_key_[task->kv.owner].push_back(task);
+      if (task->q.owner != rank) tasks_by_query_[task->q.owner].push_back(task);
     }
   }
 
@@ -118,8 +141,9 @@ const RankBuffers::Seat& RankBuffers::seat_of(std::int32_t transfer) const {
                            [](const Seat& seat, std::int32_t t) { return seat.transfer < t; });
 }
 
-RankBuffers buffers_of(const PlanDirection& direction, int rank) {
-  std::vector<Need> needs = Lives(direction, rank).needs();
+namespace {
+
+RankBuffers lay_out(const PlanDirection& direction, std::vector<Need> needs) {
   const auto life = [&](const Need& need) {
     const PlanTransfer& t = direction.transfers[need.transfer];
     return std::tuple(need.use, t.kind, need.first_step, need.last_step, t.head_begin, t.head_end);
@@ -148,6 +172,12 @@ RankBuffers buffers_of(const PlanDirection& direction, int rank) {
   std::sort(result.seats.begin(), result.seats.end(),
             [](const RankBuffers::Seat& a, const RankBuffers::Seat& b) { return a.transfer < b.transfer; });
   return result;
+}
+
+}  // namespace
+
+RankBuffers buffers_of(const PlanDirection& direction, int rank) {
+  return lay_out(direction, Lives(direction, rank, part_of_rank(direction, rank)).needs());
 }
 
 Slots assign_slots(BufferPool pool, const WireDesc& desc, std::vector<TransferBuffer>& buffers) {
@@ -181,10 +211,12 @@ Slots assign_slots(BufferPool pool, const WireDesc& desc, std::vector<TransferBu
   return slots;
 }
 
-PeakBuffers peak_buffers(const PlanDirection& direction, int rank, const WireDesc& desc) {
+namespace {
+
+PeakBuffers peak_of(const std::vector<TransferBuffer>& buffers, const WireDesc& desc) {
   // Changes of what is held, by step.
   std::vector<std::pair<int, PeakBuffers>> changes;
-  for (const TransferBuffer& buffer : buffers_of(direction, rank).buffers) {
+  for (const TransferBuffer& buffer : buffers) {
     if (buffer.use == BufferUse::kPacked) continue;
     const std::int64_t size = buffer.num_bytes(desc);
     const bool results = holds_results(buffer.use);
@@ -201,6 +233,18 @@ PeakBuffers peak_buffers(const PlanDirection& direction, int rank, const WireDes
     peak.result_bytes = std::max(peak.result_bytes, now.result_bytes);
   }
   return peak;
+}
+
+}  // namespace
+
+std::vector<PeakBuffers> peak_buffers(const PlanDirection& direction, int ranks, const WireDesc& desc) {
+  std::vector<PeakBuffers> peaks;
+  std::vector<RankPart> parts = split_by_rank(direction, ranks);
+  for (int rank = 0; rank < ranks; ++rank) {
+    RankPart& part = parts[static_cast<std::size_t>(rank)];
+    peaks.push_back(peak_of(lay_out(direction, Lives(direction, rank, std::move(part)).needs()).buffers, desc));
+  }
+  return peaks;
 }
 
 }  // namespace longspan

@@ -62,6 +62,7 @@ Slots assign_slots(BufferPool pool, const WireDesc& desc, std::vector<TransferBu
 struct PeakBuffers {
   std::int64_t operand_bytes = 0, result_bytes = 0;
 };
-PeakBuffers peak_buffers(const PlanDirection& direction, int rank, const WireDesc& desc);
+// By rank.
+std::vector<PeakBuffers> peak_buffers(const PlanDirection& direction, int ranks, const WireDesc& desc);
 
 }  // namespace longspan

@@ -34,10 +34,8 @@ std::vector<double> as_doubles(const std::vector<T>& values) {
 
 std::vector<double> buffer_bytes(const ContextPlan& plan, const PlanDirection& direction, const WireDesc& desc) {
   std::vector<double> num_bytes;
-  for (int rank = 0; rank < plan.ranks; ++rank) {
-    const PeakBuffers peak = peak_buffers(direction, rank, desc);
+  for (const PeakBuffers& peak : peak_buffers(direction, plan.ranks, desc))
     num_bytes.push_back(static_cast<double>(peak.operand_bytes + peak.result_bytes));
-  }
   return num_bytes;
 }
 

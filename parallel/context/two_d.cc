@@ -10,6 +10,8 @@
 namespace longspan {
 namespace {
 
+constexpr std::int64_t kColumnsOfANode = 16;
+
 // Bytes a rank sends for each of its tokens, in units of one head's operand: queries and outputs (at four bytes) to the
 // other columns; keys and values from group to group.
 double head_exchange(const ContextProblem& problem, int columns) {
@@ -34,7 +36,9 @@ class TwoDPlanner final : public ContextPlanner {
   }
 
   Home home(const ContextProblem& problem, const ContextSite& site) const override {
-    return striped_home(problem, site.ranks);
+    Home striped = striped_home(problem, site.ranks);
+    // So many documents that every pair of ranks had a rectangle of each: not all ranks need share the short ones.
+    return why_too_many_rectangles(problem, striped, kColumnsOfANode) ? zigzag_home(problem, site.ranks) : striped;
   }
 
   ContextPlan plan(const ContextProblem& problem, const ContextSite& site) const override {

@@ -6,8 +6,9 @@
 
 namespace longspan {
 
-// kPlain: as they are computed with. kBf16: rounded to bf16. kInt8: a byte a number and one fp32 scale a token and head.
-// Each reader decodes what it is sent; keys and values that are sent on are not rounded again, gradients once a hop.
+// kPlain: as they are computed with. kBf16: rounded to bf16. kInt8: a byte a number and one fp32 scale a token and
+// head. Each reader decodes what it is sent; keys and values that are sent on are not rounded again, gradients once a
+// hop.
 enum class HopFormat : std::uint8_t { kPlain, kBf16, kInt8 };
 
 struct HopFormats {

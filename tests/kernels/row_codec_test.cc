@@ -19,7 +19,8 @@ struct Coded {
 // Rows of `size` numbers, heads rows a token.
 Coded round_trip(std::vector<float>& values, std::int64_t heads, std::int64_t size, int num_threads = 1) {
   const std::int64_t n = static_cast<std::int64_t>(values.size()) / (heads * size);
-  Coded coded{std::vector<std::int8_t>(values.size()), std::vector<float>(n * heads), std::vector<float>(values.size())};
+  Coded coded{std::vector<std::int8_t>(values.size()), std::vector<float>(n * heads),
+              std::vector<float>(values.size())};
   const Tensor codes(coded.codes.data(), DType::kI8, {n, heads, size});
   const Tensor scale(coded.scale.data(), DType::kF32, {n, heads});
   const Exec exec{.num_threads = num_threads};

@@ -139,11 +139,11 @@ TEST(ContextPlan, RingHoldsTwoBlocksAndThreeOfGradients) {
   for (const std::string_view scheme : {"ring", "striped"}) {
     const ContextPlan plan = make_context_plan(scheme, {{0, 64}, 4, 2, false, 0}, 8);
     const std::int64_t block = 8 * 2 * (16 + 32);  // tokens x kv heads x both sizes
-    for (int rank = 0; rank < 8; ++rank) {
-      const PeakBuffers forward = peak_buffers(plan.forward, rank, desc);
+    for (const PeakBuffers& forward : peak_buffers(plan.forward, 8, desc)) {
       EXPECT_EQ(forward.operand_bytes, 2 * block * 2);
       EXPECT_EQ(forward.result_bytes, 0);
-      const PeakBuffers backward = peak_buffers(plan.backward, rank, desc);
+    }
+    for (const PeakBuffers& backward : peak_buffers(plan.backward, 8, desc)) {
       EXPECT_EQ(backward.operand_bytes, 2 * block * 2);
       EXPECT_EQ(backward.result_bytes, 3 * block * 4);
     }
