@@ -27,14 +27,17 @@ struct ContextAttention::Impl {
   std::shared_ptr<const ContextPlan> plan;
   Communicator& comm;
   const AttentionDesc desc;
+  const ContextOptions options;
   const std::int64_t tokens;  // of this rank
   const RankProgram forward, backward;
   ContextStats stats, totals;
 
-  Impl(std::shared_ptr<const ContextPlan> the_plan, Communicator& the_comm, const AttentionDesc& the_desc)
+  Impl(std::shared_ptr<const ContextPlan> the_plan, Communicator& the_comm, const AttentionDesc& the_desc,
+       const ContextOptions& the_options)
       : plan(std::move(the_plan)),
         comm(the_comm),
         desc(the_desc),
+        options(the_options),
         tokens(plan->tokens_of(comm.rank())),
         forward(compile_rank_program(*plan, plan->forward, comm.rank(), desc, max_chunk_pairs())),
         backward(compile_rank_program(*plan, plan->backward, comm.rank(), desc, max_chunk_pairs())) {}
@@ -46,6 +49,7 @@ struct ContextAttention::Impl {
     totals.bytes_sent += call.bytes_sent;
     totals.pairs += call.pairs;
     totals.compute_seconds += call.compute_seconds;
+    totals.compute_cpu_seconds += call.compute_cpu_seconds;
     totals.exposed_seconds += call.exposed_seconds;
   }
 
@@ -57,11 +61,11 @@ struct ContextAttention::Impl {
 };
 
 ContextAttention::ContextAttention(std::shared_ptr<const ContextPlan> plan, Communicator& comm,
-                                   const AttentionDesc& desc) {
+                                   const AttentionDesc& desc, const ContextOptions& options) {
   LS_CHECK(plan->ranks == comm.size(), "a plan for {} ranks in a group of {}", plan->ranks, comm.size());
   LS_CHECK(plan->problem.heads == desc.heads && plan->problem.kv_heads == desc.kv_heads,
            "a plan for {}/{} heads, attention {}", plan->problem.heads, plan->problem.kv_heads, desc.describe());
-  impl_ = std::make_unique<Impl>(std::move(plan), comm, desc);
+  impl_ = std::make_unique<Impl>(std::move(plan), comm, desc, options);
 }
 
 ContextAttention::~ContextAttention() = default;
@@ -81,7 +85,7 @@ void ContextAttention::forward(const Exec& exec, const Forward& args) {
   own[TransferKind::kQuery] = {args.q};
   own[TransferKind::kKeyValue] = {args.k, args.v};
   own[TransferKind::kOutput] = {carry, args.lse};
-  StepRunner runner(exec, impl_->comm, desc, impl_->forward, own);
+  StepRunner runner(exec, impl_->comm, desc, impl_->options, impl_->forward, own);
   impl_->note(runner.run([&](const StepRunner::Call& call) {
     attention_forward(without_workspace(exec), {call.desc, call.query[0], call.key[0], call.key[1],
                                                 call.query_result[0], call.query_result[1], call.tasks});
@@ -118,7 +122,7 @@ void ContextAttention::backward(const Exec& exec, const Backward& args) {
   own[TransferKind::kOutputGradient] = {args.dout, args.lse, delta};
   own[TransferKind::kQueryGradient] = {dq};
   own[TransferKind::kKeyValueGradient] = {dk, dv};
-  StepRunner runner(exec, impl_->comm, desc, impl_->backward, own);
+  StepRunner runner(exec, impl_->comm, desc, impl_->options, impl_->backward, own);
   impl_->note(runner.run([&](const StepRunner::Call& call) {
     const Payload& dout = call.output_gradient;
     attention_backward(without_workspace(exec),

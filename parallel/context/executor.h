@@ -8,6 +8,7 @@
 #include "kernels/ops/attention.h"
 #include "parallel/comm/communicator.h"
 #include "parallel/context/context_plan.h"
+#include "parallel/context/context_trace.h"
 
 namespace longspan {
 
@@ -16,14 +17,28 @@ struct ContextStats {
   std::int64_t bytes_sent = 0;
   std::int64_t pairs = 0;  // visible pairs times heads computed
   double compute_seconds = 0;
+  // Of them, those in which the calling thread had a core: what they would be if ranks did not share cores. Threads
+  // that the operator starts beside it are not counted.
+  double compute_cpu_seconds = 0;
   double exposed_seconds = 0;  // spent waiting for transfers
+};
+
+// kUnderTasks: a step's transfers go on while its tasks run. kNone: they are waited for where they are posted, to see
+// what overlap is worth. Results are the same, bit for bit.
+enum class Overlap : std::uint8_t { kUnderTasks, kNone };
+
+struct ContextOptions {
+  Overlap overlap = Overlap::kUnderTasks;
+  ContextTrace* trace = nullptr;  // added to by each call; null: nothing is recorded
 };
 
 // Not thread-safe; one a rank, plan and kind of layer. c is the number of tokens of this rank.
 class ContextAttention {
  public:
-  // The plan has been validated and is the same on all ranks of comm (plan->ranks of them). Keeps a reference to comm.
-  ContextAttention(std::shared_ptr<const ContextPlan> plan, Communicator& comm, const AttentionDesc& desc);
+  // The plan has been validated and is the same on all ranks of comm (plan->ranks of them), as is the overlap. Keeps
+  // references to comm and to the trace.
+  ContextAttention(std::shared_ptr<const ContextPlan> plan, Communicator& comm, const AttentionDesc& desc,
+                   const ContextOptions& options = {});
   ~ContextAttention();
 
   struct Forward {

@@ -1,15 +1,26 @@
 #include "parallel/context/step_runner.h"
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #include "kernels/ops/layer_ops.h"
 
 namespace longspan {
 namespace {
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+double seconds_of(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+std::int64_t ns_of(std::chrono::steady_clock::time_point time) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+// Of the calling thread.
+double cpu_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 // "q, kv of step 3".
@@ -27,9 +38,9 @@ std::string name_of_group(std::span<const RankProgram::Message> sends, std::span
 
 }  // namespace
 
-StepRunner::StepRunner(const Exec& exec, Communicator& comm, const AttentionDesc& desc, const RankProgram& program,
-                       const OwnPayloads& own)
-    : exec_(exec), comm_(comm), desc_(desc), program_(program), own_(own) {
+StepRunner::StepRunner(const Exec& exec, Communicator& comm, const AttentionDesc& desc, const ContextOptions& options,
+                       const RankProgram& program, const OwnPayloads& own)
+    : exec_(exec), comm_(comm), desc_(desc), options_(options), program_(program), own_(own) {
   const auto book = [&](const char* name, const Slots& slots) {
     std::vector<Tensor> memory;
     for (const std::int64_t num_bytes : slots)
@@ -59,32 +70,69 @@ Payload StepRunner::at(TransferKind kind, const RankProgram::Place& place) const
   return whole.part(place.begin, place.end, place.head_begin, place.head_end);
 }
 
-StepRunner::Posted StepRunner::post(std::span<const RankProgram::Message> sends,
-                                    std::span<const RankProgram::Message> receives, int step) {
+StepRunner::Posted StepRunner::post(TraceTrack track, std::span<const RankProgram::Message> sends,
+                                    std::span<const RankProgram::Message> receives) {
   if (sends.empty() && receives.empty()) return {};
   std::vector<Send> outgoing;
   std::vector<Receive> incoming;
+  Posted posted;
   for (const RankProgram::Message& message : sends)
     for (const Tensor& plane : at(message.kind, message.place).planes()) {
       outgoing.push_back({message.peer, plane.data, plane.num_bytes()});
-      stats_.bytes_sent += plane.num_bytes();
+      posted.num_bytes += plane.num_bytes();
     }
   for (const RankProgram::Message& message : receives)
     for (const Tensor& plane : at(message.kind, message.place).planes())
       incoming.push_back({message.peer, plane.data, plane.num_bytes()});
-  return {comm_.start(outgoing, incoming, name_of_group(sends, receives, step))};
+  stats_.bytes_sent += posted.num_bytes;
+  posted.what = name_of_group(sends, receives, step_);
+  posted.track = track;
+  posted.step = step_;
+  posted.begin = Clock::now();
+  posted.transfers = comm_.start(outgoing, incoming, posted.what);
+  if (options_.overlap == Overlap::kNone) wait(posted);
+  return posted;
 }
 
 void StepRunner::wait(Posted& posted) {
   if (!posted.transfers) return;
-  const auto start = std::chrono::steady_clock::now();
+  const Clock::time_point begin = Clock::now();
   posted.transfers->wait();
-  posted.transfers.reset();
-  stats_.exposed_seconds += seconds_since(start);
+  const Clock::time_point now = Clock::now();
+  stats_.exposed_seconds += seconds_of(now - begin);
+  if (options_.trace) record({.name = posted.what, .track = TraceTrack::kWaiting, .step = step_}, begin, now);
+  end(posted);
 }
 
 void StepRunner::test(Posted& posted) {
-  if (posted.transfers && posted.transfers->test()) posted.transfers.reset();
+  if (posted.transfers && posted.transfers->test()) end(posted);
+}
+
+void StepRunner::end(Posted& posted) {
+  posted.transfers.reset();
+  if (!options_.trace) return;
+  record({.name = posted.what, .track = posted.track, .step = posted.step, .num_bytes = posted.num_bytes}, posted.begin,
+         Clock::now());
+}
+
+void StepRunner::record(TraceEvent event, Clock::time_point begin, Clock::time_point end) {
+  event.begin_ns = ns_of(begin);
+  event.end_ns = ns_of(end);
+  options_.trace->events.push_back(std::move(event));
+}
+
+template <class Body>
+void StepRunner::copy(std::string_view verb, TransferKind kind, Body body) {
+  if (!options_.trace) return body();
+  const Clock::time_point begin = Clock::now();
+  body();
+  record({.name = fmt::format("{} {}", verb, name_of(kind)), .track = TraceTrack::kCopies, .step = step_}, begin,
+         Clock::now());
+}
+
+void StepRunner::pack(const RankProgram::Copy& copy) const {
+  const Payload from = at(copy.kind, copy.from), to = at(copy.kind, copy.to);
+  for (std::size_t i = 0; i < to.planes().size(); ++i) cast(exec_, from.planes()[i], to.planes()[i]);
 }
 
 void StepRunner::clear(int buffer) const {
@@ -117,11 +165,22 @@ void StepRunner::run_tasks(const RankProgram::TaskGroup& group, const Compute& c
     call.key_result = at(TransferKind::kKeyValueGradient, group.key_result);
   }
   for (const std::vector<AttentionTask>& chunk : group.chunks) {
-    const auto start = std::chrono::steady_clock::now();
     call.tasks = chunk;
+    const double cpu_begin = cpu_seconds();
+    const Clock::time_point begin = Clock::now();
     compute(call);
-    stats_.compute_seconds += seconds_since(start);
-    for (const AttentionTask& task : chunk) stats_.pairs += count_pairs(task);
+    const Clock::time_point now = Clock::now();
+    stats_.compute_seconds += seconds_of(now - begin);
+    stats_.compute_cpu_seconds += cpu_seconds() - cpu_begin;
+    std::int64_t pairs = 0;
+    for (const AttentionTask& task : chunk) pairs += count_pairs(task);
+    stats_.pairs += pairs;
+    if (options_.trace)
+      record({.name = fmt::format("{} step {}", backward ? "backward" : "forward", step_),
+              .track = TraceTrack::kCompute,
+              .step = step_,
+              .pairs = pairs},
+             begin, now);
     test(operands_posted_);
     test(results_posted_);
   }
@@ -130,18 +189,16 @@ void StepRunner::run_tasks(const RankProgram::TaskGroup& group, const Compute& c
 ContextStats StepRunner::run(const Compute& compute) {
   for (std::size_t s = 0; s < program_.steps.size(); ++s) {
     const RankProgram::Step& step = program_.steps[s];
-    const int number = static_cast<int>(s);
+    step_ = static_cast<int>(s);
     wait(operands_posted_);
-    for (const RankProgram::Copy& pack : step.packs) {
-      const Payload from = at(pack.kind, pack.from), to = at(pack.kind, pack.to);
-      for (std::size_t i = 0; i < to.planes().size(); ++i) cast(exec_, from.planes()[i], to.planes()[i]);
-    }
-    operands_posted_ = post(step.operand_sends, step.operand_receives, number);
-    for (const int buffer : step.clears) clear(buffer);
+    for (const RankProgram::Copy& pack : step.packs) copy("pack", pack.kind, [&] { this->pack(pack); });
+    operands_posted_ = post(TraceTrack::kOperands, step.operand_sends, step.operand_receives);
+    for (const int buffer : step.clears)
+      copy("clear", program_.buffers[static_cast<std::size_t>(buffer)].kind, [&] { clear(buffer); });
     for (const RankProgram::TaskGroup& group : step.groups) run_tasks(group, compute);
     wait(results_posted_);
-    for (const RankProgram::Copy& sum : step.merges) merge(sum);
-    results_posted_ = post(step.result_sends, step.result_receives, number);
+    for (const RankProgram::Copy& sum : step.merges) copy("merge", sum.kind, [&] { merge(sum); });
+    results_posted_ = post(TraceTrack::kResults, step.result_sends, step.result_receives);
   }
   return stats_;
 }

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/core/exec.h"
@@ -27,8 +29,8 @@ class OwnPayloads {
 class StepRunner {
  public:
   // Books the slots in exec.workspace; they live as long as the caller's scope. Keeps references.
-  StepRunner(const Exec& exec, Communicator& comm, const AttentionDesc& desc, const RankProgram& program,
-             const OwnPayloads& own);
+  StepRunner(const Exec& exec, Communicator& comm, const AttentionDesc& desc, const ContextOptions& options,
+             const RankProgram& program, const OwnPayloads& own);
 
   // One call of the operator: tasks whose rows, keys and heads are those of the views, and their attention.
   struct Call {
@@ -43,24 +45,40 @@ class StepRunner {
   static std::int64_t workspace_bytes(const RankProgram& program);
 
  private:
+  using Clock = std::chrono::steady_clock;
   struct Posted {
     std::unique_ptr<PendingTransfers> transfers;  // null: none under way
+    std::string what;
+    TraceTrack track = TraceTrack::kOperands;
+    int step = 0;
+    std::int64_t num_bytes = 0;
+    Clock::time_point begin;
   };
 
   Payload at(TransferKind kind, const RankProgram::Place& place) const;
-  Posted post(std::span<const RankProgram::Message> sends, std::span<const RankProgram::Message> receives, int step);
+  Posted post(TraceTrack track, std::span<const RankProgram::Message> sends,
+              std::span<const RankProgram::Message> receives);
   void wait(Posted& posted);
-  static void test(Posted& posted);
+  void test(Posted& posted);
+  void end(Posted& posted);
+  void pack(const RankProgram::Copy& copy) const;
   void clear(int buffer) const;
   void merge(const RankProgram::Copy& sum) const;
   void run_tasks(const RankProgram::TaskGroup& group, const Compute& compute);
+  // Runs body(), which packs, clears or merges.
+  template <class Body>
+  void copy(std::string_view verb, TransferKind kind, Body body);
+  // Once a stretch of time is over; only where there is a trace.
+  void record(TraceEvent event, Clock::time_point begin, Clock::time_point end);
 
   const Exec exec_;
   Communicator& comm_;
   const AttentionDesc desc_;
+  const ContextOptions options_;
   const RankProgram& program_;
   const OwnPayloads& own_;
   std::vector<Payload> buffers_;
+  int step_ = 0;
   Posted operands_posted_, results_posted_;
   ContextStats stats_;
 };
