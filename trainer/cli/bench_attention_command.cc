@@ -1,4 +1,4 @@
-// longspan bench: times what this build does on this machine, one JSON line a measurement if wanted.
+// longspan bench attention: times core attention of one rank beside the matrix product it is made of.
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -16,7 +16,7 @@
 namespace longspan {
 namespace {
 
-struct BenchArguments {
+struct AttentionBenchArguments {
   AttentionBenchOptions attention;
   int threads = 0;
   std::int64_t value_dim = 0;
@@ -60,7 +60,7 @@ std::string table_line(const AttentionBenchRow& row) {
                      static_cast<double>(row.peak_bytes) / (1 << 20));
 }
 
-int bench(const BenchArguments& arguments) {
+int run(const AttentionBenchArguments& arguments) {
   AttentionBenchOptions options = arguments.attention;
   options.value_dim = arguments.value_dim > 0 ? arguments.value_dim : options.head_dim;
   options.dtype = arguments.precision == "bf16" ? DType::kBF16 : DType::kF32;
@@ -84,12 +84,10 @@ int bench(const BenchArguments& arguments) {
 
 }  // namespace
 
-void add_bench_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("bench", "Time parts of this build on this machine");
-  command->require_subcommand(1);
+void add_bench_attention_command(CLI::App& bench, Action& action) {
   CLI::App* attention =
-      command->add_subcommand("attention", "Causal attention, forward and backward, beside plain matrix products");
-  auto arguments = std::make_shared<BenchArguments>();
+      bench.add_subcommand("attention", "Causal attention, forward and backward, beside plain matrix products");
+  auto arguments = std::make_shared<AttentionBenchArguments>();
   AttentionBenchOptions& options = arguments->attention;
   attention->add_option("--heads", options.heads, "Query heads")->check(CLI::PositiveNumber)->capture_default_str();
   attention->add_option("--kv-heads", options.kv_heads, "Key/value heads")
@@ -112,7 +110,7 @@ void add_bench_command(CLI::App& app, Action& action) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   attention->add_flag("--json", arguments->json, "One JSON line a length instead of a table");
-  attention->callback([arguments, &action] { action = [arguments] { return bench(*arguments); }; });
+  attention->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace longspan
