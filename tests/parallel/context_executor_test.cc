@@ -2,6 +2,8 @@
 // the memory that the plan says, and with an error that does not grow with the number of ranks.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "parallel/context/rank_program.h"
 #include "parallel/context/task_chunks.h"
 #include "parallel/context/validator.h"
@@ -14,6 +16,7 @@ using context_runs::Case;
 using context_runs::Inputs;
 using context_runs::Outputs;
 using context_runs::RankReport;
+using context_runs::Record;
 using context_runs::relative_error;
 using context_runs::RunResult;
 using context_runs::Sink;
@@ -143,6 +146,63 @@ TEST(ContextAttention, RepeatsBitForBit) {
       if (context_cases::refuses(*planner, c.problem, ranks)) continue;
       EXPECT_EQ(context_runs::run(c, inputs, planner->name(), ranks).outputs,
                 context_runs::run(c, inputs, planner->name(), ranks).outputs);
+    }
+}
+
+TEST(ContextAttention, GivesTheSameBitsWithoutOverlap) {
+  Case c{.problem = {{0, 50, 131}, 4, 2, true, 0}, .sink = Sink::kLearned};
+  const Inputs inputs = context_runs::random_inputs(c, 6);
+  for (const ContextPlanner* planner : context_planners())
+    for (const int ranks : {1, 4, 5}) {
+      if (context_cases::refuses(*planner, c.problem, ranks)) continue;
+      c.overlap = Overlap::kUnderTasks;
+      const Outputs under_tasks = context_runs::run(c, inputs, planner->name(), ranks).outputs;
+      c.overlap = Overlap::kNone;
+      const RunResult apart = context_runs::run(c, inputs, planner->name(), ranks);
+      EXPECT_EQ(apart.outputs, under_tasks) << planner->name() << " over " << ranks;
+      expect_as_planned(c, make_context_plan(planner->name(), c.problem, ranks), apart.ranks);
+    }
+}
+
+// Each step's transfers end before its tasks begin where nothing overlaps.
+void expect_transfers_end_before_tasks(const ContextTrace& trace) {
+  for (const TraceEvent& transfer : trace.events) {
+    if (transfer.track != TraceTrack::kOperands && transfer.track != TraceTrack::kResults) continue;
+    for (const TraceEvent& task : trace.events) {
+      if (task.track != TraceTrack::kCompute) continue;
+      EXPECT_TRUE(task.begin_ns >= transfer.end_ns || task.end_ns <= transfer.begin_ns)
+          << transfer.name << " under " << task.name;
+    }
+  }
+}
+
+TEST(ContextAttention, RecordsWhatItCountsAndNoEventBesideAnotherOfItsTrack) {
+  Case c{.problem = {{0, 50, 131}, 4, 2, true, 0}, .record = Record::kTrace};
+  const Inputs inputs = context_runs::random_inputs(c, 7);
+  for (const Overlap overlap : {Overlap::kUnderTasks, Overlap::kNone})
+    for (const ContextPlanner* planner : context_planners()) {
+      c.overlap = overlap;
+      for (const RankReport& report : context_runs::run(c, inputs, planner->name(), 4).ranks) {
+        SCOPED_TRACE(planner->name());
+        std::map<TraceTrack, std::int64_t> last_end;
+        std::int64_t pairs = 0, num_bytes = 0;
+        double compute_seconds = 0, exposed_seconds = 0;
+        for (const TraceEvent& event : report.trace.events) {
+          EXPECT_LE(event.begin_ns, event.end_ns) << event.name;
+          EXPECT_GE(event.begin_ns, last_end[event.track]) << event.name << " of " << name_of(event.track);
+          last_end[event.track] = event.end_ns;
+          pairs += event.pairs;
+          num_bytes += event.num_bytes;
+          const double seconds = 1e-9 * static_cast<double>(event.end_ns - event.begin_ns);
+          if (event.track == TraceTrack::kCompute) compute_seconds += seconds;
+          if (event.track == TraceTrack::kWaiting) exposed_seconds += seconds;
+        }
+        EXPECT_EQ(pairs, report.totals.pairs);
+        EXPECT_EQ(num_bytes, report.totals.bytes_sent);
+        EXPECT_NEAR(compute_seconds, report.totals.compute_seconds, 1e-6);
+        EXPECT_NEAR(exposed_seconds, report.totals.exposed_seconds, 1e-6);
+        if (overlap == Overlap::kNone) expect_transfers_end_before_tasks(report.trace);
+      }
     }
 }
 

@@ -13,6 +13,7 @@
 namespace longspan::context_runs {
 
 enum class Sink : std::uint8_t { kNone, kLearned };
+enum class Record : std::uint8_t { kNothing, kTrace };
 
 struct Case {
   ContextProblem problem;
@@ -20,6 +21,8 @@ struct Case {
   DType dtype = DType::kF32;
   Sink sink = Sink::kNone;
   int num_threads = 1;
+  Overlap overlap = Overlap::kUnderTasks;
+  Record record = Record::kNothing;
 
   AttentionDesc desc() const {
     return {.dtype = dtype,
@@ -44,6 +47,7 @@ struct Outputs {
 struct RankReport {
   ContextStats forward, backward, totals;
   std::int64_t comm_bytes = 0;
+  ContextTrace trace;
   std::int64_t forward_peak = 0, backward_peak = 0, forward_predicted = 0, backward_predicted = 0;
 };
 struct RunResult {
@@ -164,7 +168,8 @@ inline void run_rank(const Case& c, const Inputs& in, const std::vector<std::int
   const std::int64_t H = c.problem.heads, Hkv = c.problem.kv_heads, D = c.head_dim, Dv = c.value_dim;
   Arena arena("tensors", std::int64_t{1} << 28);
   RankTensors rows(tokens, arena);
-  ContextAttention attention(std::move(plan), comm, c.desc());
+  ContextAttention attention(std::move(plan), comm, c.desc(),
+                             {c.overlap, c.record == Record::kTrace ? &report.trace : nullptr});
   ContextAttention::Forward forward;
   forward.q = rows.gather(in.q, c.dtype, H, D);
   forward.k = rows.gather(in.k, c.dtype, Hkv, D);

@@ -2,7 +2,7 @@
 import json
 import unittest
 
-from harness import SystemTest
+from harness import SystemTest, mpi, needs_mpi
 
 COMMANDS = ("train", "plan", "generate", "data", "inspect", "config", "check", "bench")
 USAGE, DATA = 2, 4
@@ -87,6 +87,52 @@ class Plan(SystemTest):
         plan = json.loads((self.home / "plan.json").read_text())
         self.assertEqual(plan["ranks"], 3)
         self.assertIn("documents", self.plan("--documents", "700,x", code=USAGE))
+
+
+class Bench(SystemTest):
+    SMALL = ("--tokens", 96, "--heads", 4, "--kv-heads", 2, "--head-dim", 16, "--threads", 1, "--repetitions", 2)
+
+    def context(self, *words, **options):
+        return self.run_longspan("bench", "context", *self.SMALL, *words, **options)
+
+    def rows(self, *words, **options):
+        return [json.loads(line) for line in self.context("--json", *words, **options).splitlines()]
+
+    def test_context_counts_what_the_plan_says_and_goes_on_after_a_refusal(self):
+        rows = self.rows("--ranks", "1,2,4", "--schemes", "striped,two_d,auto")
+        self.assertEqual([(row["ranks"], row["scheme"]) for row in rows],
+                         [(ranks, scheme) for ranks in (1, 2, 4) for scheme in ("striped", "two_d", "auto")])
+        for row in rows:
+            if (row["ranks"], row["scheme"]) == (2, "two_d"):
+                self.assertIn("no product of two numbers", row["refusal"])
+                continue
+            for direction in (row["forward"], row["backward"]):
+                self.assertEqual(direction["bytes_sent"], direction["planned_bytes"])
+                self.assertEqual(len(direction["bytes_sent"]), row["ranks"])
+                self.assertEqual(sum(direction["bytes_sent"]) > 0, row["ranks"] > 1)
+        table = self.context("--ranks", 2, "--schemes", "ring,two_d", "--full", "--overlap", "off",
+                             "--transfers", "free")
+        for part in ("full attention", "overlap off", "transfers free", "refused: context scheme two_d"):
+            self.assertIn(part, table)
+
+    @needs_mpi
+    def test_context_is_the_same_over_processes(self):
+        self.assertIn("launcher", self.context("--ranks", "1,3", code=USAGE, launcher=mpi(3)))
+        [processes] = self.rows("--schemes", "zigzag", "--trace", "trace.json", launcher=mpi(3))
+        [threads] = self.rows("--schemes", "zigzag", "--ranks", 3)
+        self.assertEqual((processes["backend"], threads["backend"]), ("mpi", "local"))
+        for direction in ("forward", "backward"):
+            self.assertEqual(processes[direction]["bytes_sent"], threads[direction]["bytes_sent"])
+        events = json.loads((self.home / "trace.json").read_text())["traceEvents"]
+        computing = {event["pid"] for event in events if event["ph"] == "X" and event["tid"] == 0}
+        self.assertEqual(computing, {0, 1, 2})
+
+    def test_context_refuses_wrong_words(self):
+        self.assertIn("rung", self.context("--schemes", "rung", code=USAGE))
+        self.assertIn("one row", self.context("--schemes", "ring", "--trace", "t.json", code=USAGE))
+        self.assertIn("--kv-heads", self.context("--heads", 3, code=USAGE))
+        self.assertIn("--tokens", self.context("--documents", "5,7", code=USAGE))
+        self.assertIn("causal", self.context("--full", "--window", 4, "--ranks", 1, code=USAGE))
 
 
 if __name__ == "__main__":

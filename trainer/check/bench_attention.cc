@@ -1,12 +1,11 @@
 #include "trainer/check/bench_attention.h"
 
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <random>
 
 #include "kernels/ops/matmul.h"
+#include "trainer/check/bench_tools.h"
 
 namespace longspan {
 namespace {
@@ -17,26 +16,6 @@ double time_ms(Body body) {
   const auto start = std::chrono::steady_clock::now();
   body();
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-double least(const std::vector<double>& values) {
-  return *std::min_element(values.begin(), values.end());
-}
-
-void fill_random(const Tensor& tensor, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<float> normal;
-  for (std::int64_t n = 0; n < tensor.numel(); ++n) {
-    if (tensor.dtype == DType::kBF16)
-      tensor.get<bf16>()[n] = bf16(normal(random));
-    else
-      tensor.get<float>()[n] = normal(random);
-  }
 }
 
 // The operands of one length, in an arena that also lends scratch.

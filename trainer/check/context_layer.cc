@@ -1,0 +1,76 @@
+#include "trainer/check/context_layer.h"
+
+#include <chrono>
+
+#include "trainer/check/bench_tools.h"
+
+namespace longspan {
+namespace {
+
+// Inputs, results and their gradients at four bytes, and what aligning them takes.
+std::int64_t operand_bytes(std::int64_t tokens, const AttentionDesc& desc) {
+  const std::int64_t widths = (desc.heads + desc.kv_heads) * (desc.head_dim + desc.value_dim);
+  return 4 * tokens * (2 * widths + desc.heads) + 1024;
+}
+
+template <class Call>
+LayerCallSample sample(ContextAttention& attention, Communicator& comm, Call call) {
+  LayerCallSample sample;
+  comm.barrier();
+  const std::int64_t bytes_before = comm.bytes_sent();
+  const auto start = std::chrono::steady_clock::now();
+  call();
+  sample.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  sample.stats = attention.stats();
+  sample.comm_bytes = comm.bytes_sent() - bytes_before;
+  return sample;
+}
+
+}  // namespace
+
+ContextLayer::ContextLayer(const ContextAttention& attention, const AttentionDesc& desc, int rank, int num_threads)
+    : tokens_(attention.plan().tokens_of(rank)),
+      num_threads_(num_threads),
+      operands_("attention layer", operand_bytes(tokens_, desc)),
+      forward_scratch_("forward", attention.forward_workspace_bytes()),
+      backward_scratch_("backward", attention.backward_workspace_bytes()) {
+  forward_.q = make("q", desc.dtype, desc.heads, desc.head_dim);
+  forward_.k = make("k", desc.dtype, desc.kv_heads, desc.head_dim);
+  forward_.v = make("v", desc.dtype, desc.kv_heads, desc.value_dim);
+  forward_.out = make("out", desc.dtype, desc.heads, desc.value_dim);
+  forward_.lse = make("lse", DType::kF32, desc.heads, 1).view({tokens_, desc.heads});
+  backward_.q = forward_.q;
+  backward_.k = forward_.k;
+  backward_.v = forward_.v;
+  backward_.out = forward_.out;
+  backward_.lse = forward_.lse;
+  backward_.dout = make("dout", desc.dtype, desc.heads, desc.value_dim);
+  backward_.dq = make("dq", desc.dtype, desc.heads, desc.head_dim);
+  backward_.dk = make("dk", desc.dtype, desc.kv_heads, desc.head_dim);
+  backward_.dv = make("dv", desc.dtype, desc.kv_heads, desc.value_dim);
+  auto seed = static_cast<std::uint64_t>(rank) * 4;
+  for (const Tensor& input : {forward_.q, forward_.k, forward_.v, backward_.dout}) fill_random(input, seed++);
+}
+
+Tensor ContextLayer::make(std::string_view name, DType dtype, std::int64_t heads, std::int64_t size) {
+  return operands_.allocate(name, MemoryCategory::kActivations, dtype, {tokens_, heads, size});
+}
+
+LayerSample ContextLayer::run(ContextAttention& attention, Communicator& comm) {
+  LayerSample samples;
+  samples.forward = sample(attention, comm,
+                           [&] { attention.forward({Device::kCpu, num_threads_, &forward_scratch_}, forward_); });
+  samples.backward = sample(attention, comm,
+                            [&] { attention.backward({Device::kCpu, num_threads_, &backward_scratch_}, backward_); });
+  return samples;
+}
+
+std::int64_t ContextLayer::forward_buffer_bytes() const {
+  return forward_scratch_.category_bytes_at_peak(MemoryCategory::kTransfers);
+}
+
+std::int64_t ContextLayer::backward_buffer_bytes() const {
+  return backward_scratch_.category_bytes_at_peak(MemoryCategory::kTransfers);
+}
+
+}  // namespace longspan
