@@ -30,7 +30,7 @@ enum class Overlap : std::uint8_t { kUnderTasks, kNone };
 
 struct ContextOptions {
   Overlap overlap = Overlap::kUnderTasks;
-  HopFormats formats;             // of keys, values and their gradients on the way; the same on all ranks
+  HopFormats formats{};           // of keys, values and their gradients on the way; the same on all ranks
   ContextTrace* trace = nullptr;  // added to by each call; null: nothing is recorded
 };
 

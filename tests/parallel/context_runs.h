@@ -22,6 +22,7 @@ struct Case {
   Sink sink = Sink::kNone;
   int num_threads = 1;
   Overlap overlap = Overlap::kUnderTasks;
+  HopFormats formats{};
   Record record = Record::kNothing;
 
   AttentionDesc desc() const {
@@ -169,7 +170,7 @@ inline void run_rank(const Case& c, const Inputs& in, const std::vector<std::int
   Arena arena("tensors", std::int64_t{1} << 28);
   RankTensors rows(tokens, arena);
   ContextAttention attention(std::move(plan), comm, c.desc(),
-                             {c.overlap, c.record == Record::kTrace ? &report.trace : nullptr});
+                             {c.overlap, c.formats, c.record == Record::kTrace ? &report.trace : nullptr});
   ContextAttention::Forward forward;
   forward.q = rows.gather(in.q, c.dtype, H, D);
   forward.k = rows.gather(in.k, c.dtype, Hkv, D);

@@ -36,10 +36,8 @@ void foretell(const ContextPlan& plan, const PlanDirection& direction, const Att
   row.planned_bytes = bytes_sent_by_ranks(plan, direction, desc);
   row.balance_of_totals = balance_of_totals(plan, direction);
   row.balance_of_steps = balance_of_steps(plan, direction);
-  for (int rank = 0; rank < plan.ranks; ++rank) {
-    const PeakBuffers peak = peak_buffers(direction, rank, desc);
+  for (const PeakBuffers& peak : peak_buffers(direction, plan.ranks, desc))
     row.peak_buffer_bytes = std::max(row.peak_buffer_bytes, peak.operand_bytes + peak.result_bytes);
-  }
 }
 
 void require_planned_bytes(const LayerCallSample& call, const ContextBenchDirection& row, std::string_view direction,
@@ -63,7 +61,7 @@ std::int64_t most(const std::vector<std::int64_t>& values) {
 
 // One direction's calls, a value a repetition: of this rank, and then of the slowest or of all together.
 struct Series {
-  std::vector<double> seconds, compute, exposed;     // reduced to the most of any rank
+  std::vector<double> seconds, compute, exposed;         // reduced to the most of any rank
   std::vector<double> total_compute, total_compute_cpu;  // reduced to the sum
 
   void add(const LayerCallSample& call) {
@@ -143,8 +141,8 @@ ContextBenchRow bench_context(const ContextBenchRank& rank, const ContextBenchCa
 
   FreeTransfers free(world);
   const bool sends = options.transfers == Transfers::kSent;
-  ContextAttention untimed(plan, world, desc, {options.overlap});
-  ContextAttention timed(plan, sends ? world : free, desc, {options.overlap, rank.trace});
+  ContextAttention untimed(plan, world, desc, {.overlap = options.overlap});
+  ContextAttention timed(plan, sends ? world : free, desc, {.overlap = options.overlap, .trace = rank.trace});
   ContextLayer layer(untimed, desc, world.rank(), options.threads);
   const auto run_and_count = [&](ContextAttention& attention) {
     const LayerSample sample = layer.run(attention, world);

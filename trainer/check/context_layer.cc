@@ -58,10 +58,12 @@ Tensor ContextLayer::make(std::string_view name, DType dtype, std::int64_t heads
 
 LayerSample ContextLayer::run(ContextAttention& attention, Communicator& comm) {
   LayerSample samples;
-  samples.forward = sample(attention, comm,
-                           [&] { attention.forward({Device::kCpu, num_threads_, &forward_scratch_}, forward_); });
-  samples.backward = sample(attention, comm,
-                            [&] { attention.backward({Device::kCpu, num_threads_, &backward_scratch_}, backward_); });
+  samples.forward = sample(attention, comm, [&] {
+    attention.forward({Device::kCpu, num_threads_, &forward_scratch_}, forward_);
+  });
+  samples.backward = sample(attention, comm, [&] {
+    attention.backward({Device::kCpu, num_threads_, &backward_scratch_}, backward_);
+  });
   return samples;
 }
 

@@ -253,7 +253,8 @@ void add_problem_options(CLI::App& command, ContextBenchArguments& arguments) {
   command.add_option("--window", arguments.window, "Keys that a query sees, its own included; 0: all before it")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command.add_flag_callback("--full", [&arguments] { arguments.mask = Mask::kFull; }, "A full mask, not a causal one");
+  command.add_flag_callback(
+      "--full", [&arguments] { arguments.mask = Mask::kFull; }, "A full mask, not a causal one");
   command.add_option("--precision", arguments.precision, "fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
@@ -270,8 +271,9 @@ void add_bench_context_command(CLI::App& bench, Action& action) {
       ->delimiter(',')
       ->check(CLI::IsMember(context_scheme_names()))
       ->capture_default_str();
-  command->add_option("--ranks", arguments->ranks,
-                      "Numbers of ranks, as threads, comma-separated [1,2,4] (under MPI: its ranks)")
+  command
+      ->add_option("--ranks", arguments->ranks,
+                   "Numbers of ranks, as threads, comma-separated [1,2,4] (under MPI: its ranks)")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024));
   add_problem_options(*command, *arguments);
@@ -290,8 +292,8 @@ void add_bench_context_command(CLI::App& bench, Action& action) {
       ->capture_default_str();
   command->add_option("--trace", arguments->trace,
                       "Write the last repetition of all ranks here, for ui.perfetto.dev or chrome://tracing");
-  command->add_flag_callback("--json", [&format = arguments->format] { format = Format::kJson; },
-                             "One JSON line a row instead of a table");
+  command->add_flag_callback(
+      "--json", [&format = arguments->format] { format = Format::kJson; }, "One JSON line a row instead of a table");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }
 

@@ -1,5 +1,7 @@
 // bench context: a row for every scheme and number of ranks, bytes that are counted and not believed, and traces that
 // are what they should be. Nothing asserts a time.
+#include "trainer/check/bench_context.h"
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -11,7 +13,6 @@
 
 #include "parallel/context/planner.h"
 #include "tests/support/expect_error.h"
-#include "trainer/check/bench_context.h"
 #include "trainer/check/bench_tools.h"
 #include "trainer/check/forwarding_communicator.h"
 #include "trainer/check/trace_file.h"
@@ -214,7 +215,8 @@ TEST(BenchContext, TracesOfProcessesBeginAtTheirFirstEvent) {
     ContextTrace trace;
     const std::int64_t second = 1'000'000'000;
     trace.events.push_back({"late", TraceTrack::kWaiting, 0, (world.rank() + 5) * second, (world.rank() + 6) * second});
-    trace.events.push_back({"early", TraceTrack::kWaiting, 0, (world.rank() + 2) * second, (world.rank() + 3) * second});
+    trace.events.push_back(
+        {"early", TraceTrack::kWaiting, 0, (world.rank() + 2) * second, (world.rank() + 3) * second});
     const std::string mine = trace_text(processes, trace);
     if (world.rank() == 0) text = mine;
   });
