@@ -48,6 +48,23 @@ Home zigzag_home(const ContextProblem& problem, int ranks) {
   return home;
 }
 
+std::vector<TokenPlace> places_of(const Home& home, std::int64_t num_tokens) {
+  std::vector<TokenPlace> places(static_cast<std::size_t>(num_tokens));
+  for (std::size_t rank = 0; rank < home.size(); ++rank) {
+    std::int64_t place = 0;
+    for (const TokenRun& run : home[rank])
+      for (std::int64_t i = 0; i < run.count; ++i)
+        places[static_cast<std::size_t>(run.first + i * run.stride)] = {static_cast<int>(rank), place++};
+  }
+  return places;
+}
+
+std::int64_t count_tokens(const std::vector<TokenRun>& runs) {
+  std::int64_t count = 0;
+  for (const TokenRun& run : runs) count += run.count;
+  return count;
+}
+
 Refusal why_too_many_rectangles(const ContextProblem& problem, const Home& home, std::int64_t times) {
   std::vector<std::int64_t> runs(problem.cu_seqlens.size());
   for (const std::vector<TokenRun>& tokens : home)

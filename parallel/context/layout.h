@@ -19,6 +19,16 @@ Home striped_home(const ContextProblem& problem, int ranks);
 // on with the place of the document, so that documents shorter than 2P tokens do not all land on the same ranks.
 Home zigzag_home(const ContextProblem& problem, int ranks);
 
+// Where a token lives: its place in its owner's local order.
+struct TokenPlace {
+  int rank = 0;
+  std::int64_t place = 0;
+  bool operator==(const TokenPlace&) const = default;
+};
+// By token, of a home that owns each of num_tokens tokens once.
+std::vector<TokenPlace> places_of(const Home& home, std::int64_t num_tokens);
+std::int64_t count_tokens(const std::vector<TokenRun>& runs);
+
 // Every run of a document may meet every other of it in a rectangle, `times` over. A plan of more of them than this is
 // no plan to run: refused, with what to try.
 inline constexpr std::int64_t kMaxRectangles = std::int64_t{1} << 24;

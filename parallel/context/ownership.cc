@@ -4,19 +4,18 @@ namespace longspan {
 namespace {
 
 // The first rank that lists a token.
-int owner_of(const ContextPlan& plan, std::int64_t token) {
-  for (int rank = 0; rank < plan.ranks; ++rank)
-    for (const TokenRun& run : plan.home[rank]) {
+std::size_t owner_of(const Home& home, std::int64_t token) {
+  for (std::size_t rank = 0; rank < home.size(); ++rank)
+    for (const TokenRun& run : home[rank]) {
       const std::int64_t offset = token - run.first;
       if (offset >= 0 && offset % run.stride == 0 && offset / run.stride < run.count) return rank;
     }
-  return -1;
+  return home.size();
 }
 
-std::optional<std::string> find_bad_run(const ContextPlan& plan) {
-  const std::int64_t total = plan.problem.num_tokens();
-  for (int rank = 0; rank < plan.ranks; ++rank)
-    for (const TokenRun& run : plan.home[rank]) {
+std::optional<std::string> find_bad_run(const Home& home, std::int64_t total) {
+  for (std::size_t rank = 0; rank < home.size(); ++rank)
+    for (const TokenRun& run : home[rank]) {
       if (run.count < 1 || run.stride < 1)
         return fmt::format("home of rank {}: a run of {} tokens at stride {}; both are positive", rank, run.count,
                            run.stride);
@@ -29,22 +28,26 @@ std::optional<std::string> find_bad_run(const ContextPlan& plan) {
 
 }  // namespace
 
-std::optional<std::string> find_ownership_fault(const ContextPlan& plan) {
-  if (plan.home.size() != static_cast<std::size_t>(plan.ranks))
-    return fmt::format("home lists {} ranks of {}", plan.home.size(), plan.ranks);
-  if (std::optional<std::string> fault = find_bad_run(plan)) return fault;
-  std::vector<bool> owned(static_cast<std::size_t>(plan.problem.num_tokens()));
-  for (int rank = 0; rank < plan.ranks; ++rank)
-    for (const TokenRun& run : plan.home[rank])
+std::optional<std::string> find_home_fault(const Home& home, std::int64_t num_tokens) {
+  if (std::optional<std::string> fault = find_bad_run(home, num_tokens)) return fault;
+  std::vector<bool> owned(static_cast<std::size_t>(num_tokens));
+  for (std::size_t rank = 0; rank < home.size(); ++rank)
+    for (const TokenRun& run : home[rank])
       for (std::int64_t i = 0; i < run.count; ++i) {
         const std::int64_t token = run.first + i * run.stride;
         if (owned[token])
-          return fmt::format("token {} is owned twice, by ranks {} and {}", token, owner_of(plan, token), rank);
+          return fmt::format("token {} is owned twice, by ranks {} and {}", token, owner_of(home, token), rank);
         owned[token] = true;
       }
   for (std::size_t token = 0; token < owned.size(); ++token)
     if (!owned[token]) return fmt::format("token {} is owned by no rank", token);
   return std::nullopt;
+}
+
+std::optional<std::string> find_ownership_fault(const ContextPlan& plan) {
+  if (plan.home.size() != static_cast<std::size_t>(plan.ranks))
+    return fmt::format("home lists {} ranks of {}", plan.home.size(), plan.ranks);
+  return find_home_fault(plan.home, plan.problem.num_tokens());
 }
 
 }  // namespace longspan

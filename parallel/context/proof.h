@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "parallel/context/context_plan.h"
+#include "parallel/context/layout.h"
 #include "parallel/context/visibility.h"
 
 namespace longspan {
@@ -20,8 +21,9 @@ struct DirectionProof {
   const std::vector<Shard>& shards;  // of plan.home; to be used once homes are proved
 };
 
-// ownership.cc: every token of the batch has one owner.
+// ownership.cc: every token of the batch has one owner. The second says it of a home alone.
 std::optional<std::string> find_ownership_fault(const ContextPlan& plan);
+std::optional<std::string> find_home_fault(const Home& home, std::int64_t num_tokens);
 // field_bounds.cc: every rank, step, range, head and band that is named exists.
 std::optional<std::string> find_field_fault(const DirectionProof& proof);
 // coverage.cc: every visible (query, key, head) is computed once, and nothing else.
