@@ -68,6 +68,29 @@ class Layouts(SystemTest):
             for (step, loss, *_), (_, loss_1, *_) in zip(curve, self.reference, strict=True):
                 self.assertLess(abs(loss - loss_1), 0.005 * loss_1, f"{name} step {step}")
 
+    def test_a_parity_probe_tells_and_changes_nothing(self):
+        self.train("plain", "--ranks", 3, *self.options)
+        output = self.train("probed", "--ranks", 3, "--run.parity_probe=true", *self.options)
+        self.assertIn("96 of the first micro-batch's 96 tokens in 1 document(s); relative errors of 3 rank(s)", output)
+        self.assertRegex(output, r"softmax causal: out \S+, lse \S+, dq \S+, dk \S+, dv \S+: the same\n")
+        self.assertRegex(output, r"softmax causal window 24: out .*: the same\n")
+        self.assertLess(output.index(": the same"), output.index("step 1/20"))
+        self.assertEqual(self.steps("probed"), self.steps("plain"))
+        self.assertEqual(self.tensors_of("probed", 20), self.tensors_of("plain", 20))
+        self.train("groups", "--ranks", 4, "--parallel.data=2", "--run.precision=bf16", "--run.parity_probe=true",
+                   *self.options)
+
+    def test_a_parity_probe_of_a_long_sequence_takes_its_beginning(self):
+        output = self.train("long", "--ranks", 2, "--run.parity_probe=true", "--run.steps=1", "--data.global_batch=1",
+                            "--data.sequence_length=8500")
+        self.assertIn("parity probe      8192 of the first micro-batch's 8500 tokens", output)
+
+    @needs_mpi
+    def test_a_parity_probe_over_mpi(self):
+        output = self.train("mpi-probed", "--run.parity_probe=true", *self.options, launcher=mpi(3))
+        self.assertIn("window 24: out", output)
+        self.expect_same_curve("mpi-probed")
+
     def test_recompute_and_bf16_train_too(self):
         self.train("recompute", "--ranks", 2, "--model.recompute=selective", *self.options)
         self.expect_same_curve("recompute")

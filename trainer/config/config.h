@@ -21,6 +21,7 @@ struct RunConfig {
   std::int64_t threads = 0;        // OpenMP threads a rank; 0: cores / ranks on this host
   double timeout_s = 600;          // deadline of a wait between ranks
   double memory_gib = 0;           // budget a host; 0: what the machine has
+  bool parity_probe = false;       // before training: attention over the ranks against the same on one
 };
 
 struct DataConfig {

@@ -57,6 +57,9 @@ std::vector<Key> run_keys() {
        run(&C::memory_gib),
        "Memory that the ranks of a host may use together; 0: what the machine has",
        {.unit = "GiB", .at_least = 0}},
+      {"run.parity_probe", run(&C::parity_probe),
+       "Before training: attention over the ranks against the same on one, for each kind of layer, on the first "
+       "micro-batch's first 8192 tokens; takes memory of its own on one rank of each context group"},
   };
 }
 

@@ -7,6 +7,7 @@
 #include "trainer/launch/launch.h"
 #include "trainer/loop/learner.h"
 #include "trainer/loop/metrics.h"
+#include "trainer/loop/parity_probe.h"
 #include "trainer/loop/run_folder.h"
 #include "trainer/loop/run_plan.h"
 #include "trainer/loop/run_state.h"
@@ -32,6 +33,7 @@ class Trainer {
 
  private:
   void announce();
+  void probe();
   void resume();
   void train_step();
   void validate();
@@ -92,6 +94,10 @@ void Trainer::announce() {
   print(yaml);
   print(describe(config_, plan_) +
         fmt::format("hardware          {}\ndata              {}", describe_matmul_hardware(), training_->describe()));
+}
+
+void Trainer::probe() {
+  if (config_.run.parity_probe) print(require_parity(config_, plan_, *training_, mesh_));
 }
 
 void Trainer::resume() {
@@ -157,6 +163,7 @@ bool Trainer::any_rank_wants_to_stop() {
 
 void Trainer::run() {
   announce();
+  probe();
   resume();
   bool stopped = false;
   while (step_ < config_.run.steps && !stopped) {

@@ -21,7 +21,8 @@ struct TrainerHooks {
 // over world. The same config and data give the same bits, however often the run was killed and started again; the
 // result does not depend on how ranks split the work beyond rounding.
 // Throws Error: kUsage where ranks or config do not fit together, kMemory before the first step with the longest
-// sequence that fits, kData for unusable data or checkpoints.
+// sequence that fits, kData for unusable data or checkpoints, kInternal before the first step where run.parity_probe
+// finds attention over the ranks to be another than on one.
 void train(const Config& config, Communicator& world, const TrainerHooks& hooks);
 
 }  // namespace longspan
