@@ -29,6 +29,11 @@ double mib(double num_bytes) {
   return num_bytes / (1 << 20);
 }
 
+std::string ms_text(double seconds) {
+  const double ms = 1e3 * seconds;
+  return ms >= 100 ? fmt::format("{:.0f}", ms) : fmt::format("{:.3g}", ms);
+}
+
 std::string sends_text(const ContextPlan& plan, const PlanDirection& direction, const AttentionDesc& desc) {
   const std::vector<std::int64_t> sent = bytes_sent_by_ranks(plan, direction, desc);
   const auto total = static_cast<double>(std::accumulate(sent.begin(), sent.end(), std::int64_t{0}));
@@ -57,8 +62,8 @@ Line line_of(const ContextPlanner& planner, const ContextProblem& problem, const
   line.cells[3] =
       fmt::format("{:.3f}, {:.3f}", balance_of_totals(plan, plan.forward), balance_of_steps(plan, plan.forward));
   line.cells[4] = fmt::format("{:.2f}", mib(static_cast<double>(peak_bytes(plan, desc))));
-  line.cells[5] = fmt::format("{:.4g} ({:.2g})", 1e3 * (forward.seconds + backward.seconds),
-                              1e3 * (forward.exposed_seconds() + backward.exposed_seconds()));
+  line.cells[5] = fmt::format("{} ({})", ms_text(forward.seconds + backward.seconds),
+                              ms_text(forward.exposed_seconds() + backward.exposed_seconds()));
   return line;
 }
 
