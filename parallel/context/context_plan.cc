@@ -9,10 +9,6 @@
 namespace longspan {
 namespace {
 
-std::int64_t work_of(const PlanTask& task) {
-  return count_pairs(AttentionTask{0, task.q.count(), 0, task.kv.count(), task.head_begin, task.head_end, task.band});
-}
-
 double mean_work(const std::vector<std::int64_t>& work) {
   return static_cast<double>(std::accumulate(work.begin(), work.end(), std::int64_t{0})) /
          static_cast<double>(work.size());
@@ -36,6 +32,10 @@ std::int64_t ContextPlan::tokens_of(int rank) const {
   std::int64_t tokens = 0;
   for (const TokenRun& run : home[static_cast<std::size_t>(rank)]) tokens += run.count;
   return tokens;
+}
+
+std::int64_t work_of(const PlanTask& task) {
+  return count_pairs(AttentionTask{0, task.q.count(), 0, task.kv.count(), task.head_begin, task.head_end, task.band});
 }
 
 std::vector<std::int64_t> work_of_ranks(const ContextPlan& plan, const PlanDirection& direction) {

@@ -88,7 +88,8 @@ struct ContextPlan {
 // Equal plans have equal hashes on every machine; ranks compare it before they run.
 std::uint64_t hash_of(const ContextPlan& plan);
 
-// Visible pairs times heads a rank computes in a direction.
+// Visible pairs times heads: of a task, and of all that a rank computes in a direction.
+std::int64_t work_of(const PlanTask& task);
 std::vector<std::int64_t> work_of_ranks(const ContextPlan& plan, const PlanDirection& direction);
 // Busiest rank's work over the mean (1 is perfect); and the same for the sum over steps of the busiest rank in each
 // step, which is what a ring in lock step waits for.

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "parallel/context/buffers.h"
+#include "parallel/context/problem.h"
 
 namespace longspan {
 namespace {
@@ -84,11 +85,6 @@ std::string table_of(const ContextPlan& plan, const WireDesc& desc) {
              "mean", columns,
              [](const Values& v) { return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size()); }) +
          line_of("most", columns, [](const Values& v) { return *std::max_element(v.begin(), v.end()); });
-}
-
-std::string mask_text(const ContextProblem& problem) {
-  if (!problem.causal) return "full mask";
-  return problem.window > 0 ? fmt::format("causal, window {}", problem.window) : "causal";
 }
 
 }  // namespace

@@ -21,4 +21,9 @@ std::optional<std::string> why_invalid(const ContextProblem& problem, int ranks)
   return std::nullopt;
 }
 
+std::string mask_text(const ContextProblem& problem) {
+  if (!problem.causal) return "full mask";
+  return problem.window > 0 ? fmt::format("causal, window {}", problem.window) : "causal";
+}
+
 }  // namespace longspan

@@ -15,4 +15,7 @@ inline constexpr int kMaxPlanRanks = 4096;
 // nullopt: sound. Otherwise one sentence that names the field and the constraint it breaks.
 std::optional<std::string> why_invalid(const ContextProblem& problem, int ranks);
 
+// "full mask", "causal", "causal, window 256".
+std::string mask_text(const ContextProblem& problem);
+
 }  // namespace longspan

@@ -1,11 +1,12 @@
 """The program's words: help, versions, exit codes of wrong ones, and the commands that look at what runs left."""
 import json
 import unittest
+import xml.etree.ElementTree
 
 from harness import SystemTest, mpi, needs_mpi
 
 COMMANDS = ("train", "plan", "generate", "data", "inspect", "config", "check", "bench")
-USAGE, DATA = 2, 4
+USAGE, DATA, ENVIRONMENT = 2, 4, 7
 
 
 class CommandLine(SystemTest):
@@ -87,6 +88,21 @@ class Plan(SystemTest):
         plan = json.loads((self.home / "plan.json").read_text())
         self.assertEqual(plan["ranks"], 3)
         self.assertIn("documents", self.plan("--documents", "700,x", code=USAGE))
+
+    def test_a_picture(self):
+        self.plan("--ranks", 3, "--documents", "700,1,0,3000", "--draw", "plan.svg")
+        picture = xml.etree.ElementTree.parse(self.home / "plan.svg").getroot()
+        self.assertEqual(picture.tag, "{http://www.w3.org/2000/svg}svg")
+        self.assertIn("nowhere/plan.svg", self.plan("--draw", "nowhere/plan.svg", code=ENVIRONMENT))
+
+    def test_compares_schemes(self):
+        output = self.plan("--ranks", 3, "--compare")
+        for part in ("striped", "ring", "two_d", "refuses: 3 ranks"):
+            self.assertIn(part, output)
+        self.assertIn("| `ring` |", self.plan("--ranks", 3, "--compare=markdown"))
+        self.assertIn("two_d", self.plan("--ranks", 3, "--compare", "--parallel.context_scheme=two_d"))
+        self.assertIn("compare", self.plan("--compare=html", code=USAGE))
+        self.assertIn("compare", self.plan("--compare", "--draw", "plan.svg", code=USAGE))
 
 
 class Bench(SystemTest):

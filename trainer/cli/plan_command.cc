@@ -7,6 +7,8 @@
 #include <fstream>
 #include <memory>
 
+#include "parallel/context/plan_comparison.h"
+#include "parallel/context/plan_drawing.h"
 #include "parallel/context/plan_json.h"
 #include "parallel/context/plan_report.h"
 #include "trainer/cli/commands.h"
@@ -21,7 +23,7 @@ namespace longspan {
 namespace {
 
 struct PlanOptions {
-  std::string config, emit;
+  std::string config, emit, draw, compare;
   std::vector<std::int64_t> documents;
   int world = 1;
 };
@@ -38,32 +40,58 @@ bool is_first_of_its_kind(const std::vector<AttentionKind>& pattern, std::size_t
   return std::find(pattern.begin(), pattern.end(), pattern[i]) - pattern.begin() == static_cast<std::ptrdiff_t>(i);
 }
 
+WireDesc wire_desc(const Config& config, const AttentionKind& kind) {
+  return {attention_desc(config.model, kind, precision_of(config.run)), hop_formats(config.parallel)};
+}
+
 void print_plans(const Config& config, const std::vector<std::shared_ptr<const ContextPlan>>& plans) {
   const std::vector<AttentionKind>& pattern = config.model.pattern;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     if (!is_first_of_its_kind(pattern, i)) continue;
     fmt::print("\nattention {}, causal {}, window {}\n{}", pattern[i].kind, pattern[i].causal, pattern[i].window,
-               describe_plan(*plans[i], {attention_desc(config.model, pattern[i], precision_of(config.run)),
-                                         hop_formats(config.parallel)}));
+               describe_plan(*plans[i], wire_desc(config, pattern[i])));
   }
+}
+
+void write_file(const std::string& path, std::string_view text, std::string_view what) {
+  std::ofstream file(path, std::ios::trunc);
+  file << text << std::flush;
+  LS_REQUIRE(kEnvironment, file, "{}: cannot write the {} there; is the folder there, and has it room?", path, what);
+  fmt::print("\n{} of layer 0 written to {}\n", what, path);
+}
+
+// All schemes for each kind of attention, and nothing else: the config's own scheme need not suit this number of ranks.
+int print_comparison(const Config& config, const PlanOptions& options, const std::vector<std::int64_t>& documents) {
+  const MeshShape mesh =
+      resolve_mesh(options.world, static_cast<int>(config.parallel.data), static_cast<int>(config.parallel.context));
+  const ContextSite site = context_site(config, mesh, static_cast<int>(config.parallel.ranks_per_node));
+  const TableStyle style = options.compare == "markdown" ? TableStyle::kMarkdown : TableStyle::kText;
+  const std::vector<AttentionKind>& pattern = config.model.pattern;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    if (!is_first_of_its_kind(pattern, i)) continue;
+    fmt::print("{}attention {}, causal {}, window {}; {} ranks, documents {}\n\n{}", i == 0 ? "" : "\n",
+               pattern[i].kind, pattern[i].causal, pattern[i].window, mesh.context, fmt::join(documents, ", "),
+               compare_plans(attention_problem(config.model, pattern[i], offsets_of(documents)), site, style));
+  }
+  return kExitOk;
 }
 
 int run_plan(const PlanOptions& options, const std::vector<Override>& overrides) {
   const Config config = load_config(options.config, overrides);
-  const int threads = static_cast<int>(std::max<std::int64_t>(1, config.run.threads));
-  const RunPlan run = make_run_plan(config, options.world, 0, threads);
   const std::vector<std::int64_t> documents =
       options.documents.empty() ? std::vector{config.data.sequence_length} : options.documents;
+  if (!options.compare.empty()) return print_comparison(config, options, documents);
+  const int threads = static_cast<int>(std::max<std::int64_t>(1, config.run.threads));
+  const RunPlan run = make_run_plan(config, options.world, 0, threads);
   std::string why;
   const auto plans = plan_pattern(config.model, run.place(config), offsets_of(documents), &why);
   fmt::print("{}documents         {}\n", describe(config, run), fmt::join(documents, ", "));
   fmt::print("{}", why);
   print_plans(config, plans);
-  if (options.emit.empty()) return kExitOk;
-  std::ofstream file(options.emit, std::ios::trunc);
-  file << to_json(*plans.front()) << std::flush;
-  LS_REQUIRE(kEnvironment, file, "{}: cannot write the plan there", options.emit);
-  fmt::print("\nplan of layer 0 written to {}\n", options.emit);
+  const ContextPlan& first = *plans.front();
+  if (!options.emit.empty()) write_file(options.emit, to_json(first), "plan");
+  const WireDesc desc = wire_desc(config, config.model.pattern.front());
+  if (!options.draw.empty()) write_file(options.draw, draw_plan(first, desc), "picture");
   return kExitOk;
 }
 
@@ -81,7 +109,15 @@ void add_plan_command(CLI::App& app, Action& action) {
                    "Lengths of the documents of one sequence, as in 700,1,0,3000; else one of data.sequence_length")
       ->delimiter(',')
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--emit", options->emit, "Write the plan of layer 0 to this file (longspan-context-plan, JSON)");
+  CLI::Option* emit = command->add_option("--emit", options->emit,
+                                          "Write the plan of layer 0 to this file (longspan-context-plan, JSON)");
+  CLI::Option* draw =
+      command->add_option("--draw", options->draw, "Write a picture of the plan of layer 0 to this file (SVG)");
+  command
+      ->add_flag("--compare{text}", options->compare,
+                 "Only a table of what every scheme would send, wait for and hold; --compare=markdown for documents")
+      ->check(CLI::IsMember({"text", "markdown"}))
+      ->excludes(emit, draw);
   command->allow_extras();
   command->callback([command, options, &action] {
     action = [options, words = command->remaining()] { return run_plan(*options, parse_overrides(words)); };
