@@ -7,9 +7,9 @@
 namespace longspan {
 namespace {
 
-// Multiply-adds between two tests of the transfers under way: a few milliseconds of one core, which keeps a transport
+// Multiply-adds between two tests of the transfers under way: some milliseconds of one core, which keeps a transport
 // busy that moves only while it is looked at.
-constexpr std::int64_t kChunkOperations = std::int64_t{1} << 27;
+constexpr std::int64_t kChunkOperations = std::int64_t{1} << 29;
 
 std::int64_t fp32_bytes(std::int64_t numel) {
   return booked_bytes(numel * size_of(DType::kF32));
