@@ -27,7 +27,7 @@ patterns=('*.h' '*.cc' '*.cu' '*.cuh')
 if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
   mapfile -d '' -t files < <(git ls-files -z -- "${patterns[@]}" | while IFS= read -rd '' f; do [[ -f $f ]] && printf '%s\0' "$f"; done)
 else
-  mapfile -d '' -t files < <(find kernels parallel models trainer tests \
+  mapfile -d '' -t files < <(find kernels parallel models trainer tests scripts \
     \( -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print0)
 fi
 ((${#files[@]})) || { echo "check_format: found no sources" >&2; exit 1; }

@@ -13,6 +13,7 @@ required=(
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev
   libhwy-dev libdnnl-dev libsentencepiece-dev
   libgtest-dev libgmock-dev
+  iproute2
 )
 # Wanted, but nothing fails without it: the format check says so and is skipped.
 optional=(clang-format-14)
