@@ -87,7 +87,8 @@ std::vector<std::string> gather_strings(Communicator& comm, const std::string& t
 void require_same(Communicator& comm, const std::string& text, std::string_view what);
 
 struct CommOptions {
-  std::int64_t timeout_ms = 600'000;                       // deadline of one wait
+  // Deadline of one wait. Under mpi, time in which the waiting rank itself was stopped does not count.
+  std::int64_t timeout_ms = 600'000;
   std::int64_t max_message_bytes = std::int64_t{1} << 30;  // mpi sends more in several messages: its counts are int
 };
 
@@ -99,7 +100,8 @@ void run_local_ranks(int num_ranks, const CommOptions& options, const std::funct
 // Whether this process was started by an MPI launcher (OpenMPI's, PMI's or PMIx's variables). False without MPI built.
 bool launched_by_mpi();
 // Runs body with the world's communicator: initialises MPI, finalises it afterwards; an exception of body is handed to
-// `report` on this rank and then aborts the whole world with exit code report() returned.
+// `report` on this rank and then aborts the whole world with exit code report() returned. After a wait that passed
+// its deadline other ranks are given a moment to report theirs: a tenth of timeout_ms, from 0.5 s to 10 s.
 // Throws Error(kUnsupported) if MPI was not built in.
 int run_mpi_rank(const CommOptions& options, const std::function<void(Communicator&)>& body,
                  const std::function<int(const std::exception&)>& report);

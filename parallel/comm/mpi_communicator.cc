@@ -39,6 +39,25 @@ class Backoff {
   int num_pauses_ = 0;
 };
 
+// Counts the time that was spent looking. A rank that was itself stopped, or starved of a core, finds on its return a
+// clock far ahead and messages it has had no occasion to take: that is no sign that the others are silent.
+class Patience {
+ public:
+  explicit Patience(std::int64_t timeout_ms) : left_(std::chrono::milliseconds(timeout_ms)) {}
+
+  bool is_over() {
+    const auto now = Clock::now();
+    left_ -= std::min<Clock::duration>(now - last_look_, std::chrono::milliseconds(100));
+    last_look_ = now;
+    return left_ <= Clock::duration::zero();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::duration left_;
+  Clock::time_point last_look_ = Clock::now();
+};
+
 class MpiTransfers final : public PendingTransfers {
  public:
   MpiTransfers(MpiWorld& world, std::string_view what) : world_(world), what_(what) {}
@@ -80,11 +99,11 @@ class MpiTransfers final : public PendingTransfers {
   }
 
   void wait() override {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(world_.options().timeout_ms);
+    Patience patience(world_.options().timeout_ms);
     for (Backoff backoff; !test(); backoff.pause()) {
-      if (std::chrono::steady_clock::now() < deadline) continue;
+      if (!patience.is_over()) continue;
       const std::string reason = fmt::format("waited {} ms for {}", world_.options().timeout_ms, describe());
-      world_.abort(reason);
+      world_.give_up(reason);
       fail_with(ErrorKind::kAborted, reason);
     }
   }
@@ -238,6 +257,11 @@ void MpiWorld::abort(const std::string& reason) {
   if (aborted()) return;
   reason_ = reason;
   aborted_.store(true, std::memory_order_release);
+}
+
+void MpiWorld::give_up(const std::string& reason) {
+  gave_up_.store(true, std::memory_order_release);
+  abort(reason);
 }
 
 std::unique_ptr<Communicator> make_mpi_communicator(MpiWorld& world) {

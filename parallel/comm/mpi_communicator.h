@@ -23,12 +23,16 @@ class MpiWorld {
   bool aborted() const { return aborted_.load(std::memory_order_acquire); }
   std::string abort_reason() const;
   void abort(const std::string& reason);
+  // abort() because a deadline passed: other ranks' will pass soon.
+  void give_up(const std::string& reason);
+  bool gave_up() const { return gave_up_.load(std::memory_order_acquire); }
 
  private:
   const CommOptions options_;
   mutable std::mutex mutex_;
   std::string reason_;
   std::atomic<bool> aborted_ = false;
+  std::atomic<bool> gave_up_ = false;
 };
 
 // The world's communicator, on a duplicate of MPI's own. MPI must be initialised, and outlive it; so must world.

@@ -1,12 +1,27 @@
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <mpi.h>
+#include <thread>
 
 #include "kernels/core/error.h"
 #include "parallel/comm/mpi_communicator.h"
 
 namespace longspan {
 namespace {
+
+// When a rank is silent, the others' waits pass their deadlines one after another, as far apart as the ranks came to
+// wait, and each knows a part of who waits for whom. So the first to give up lets the others speak before it ends them
+// all. And one is to end them, not many at once: what mpirun prints of several is garbled. The lowest that gave up
+// does, and the higher ones only where it could not.
+void let_others_speak(const CommOptions& options) {
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  const std::int64_t to_speak_ms = std::clamp<std::int64_t>(options.timeout_ms / 10, 500, 10'000);
+  const std::int64_t to_be_ended_ms = 1500 * std::min(rank, 4);  // mpirun kills after a second
+  std::this_thread::sleep_for(std::chrono::milliseconds(to_speak_ms + to_be_ended_ms));
+}
 
 // Ends every rank; does not come back where MPI keeps its word.
 int end_world(int exit_code) {
@@ -46,7 +61,9 @@ int run_mpi_rank(const CommOptions& options, const std::function<void(Communicat
                provided, static_cast<int>(MPI_THREAD_MULTIPLE));
     run_body(world, body);
   } catch (const std::exception& error) {
-    return end_world(report(error));
+    const int exit_code = report(error);
+    if (world.gave_up()) let_others_speak(options);
+    return end_world(exit_code);
   } catch (...) {
     return end_world(report(Error(ErrorKind::kInternal, "an exception of unknown type")));
   }

@@ -1,7 +1,9 @@
 // A rank that fails in the way its argument names; the last rank is the one that fails, the others wait for it.
+#include <chrono>
 #include <csignal>
 #include <stdexcept>
 #include <string_view>
+#include <thread>
 
 #include "tests/multirank/rank_bodies.h"
 #include "trainer/launch/launch.h"
@@ -26,6 +28,8 @@ void fail_as(std::string_view fault, Communicator& world) {
   const bool faulty = world.rank() == last;
   world.barrier();
   if (fault == "silent") {
+    // Ranks come to wait one after another.
+    std::this_thread::sleep_for(std::chrono::milliseconds(150 * world.rank()));
     if (!faulty) receive_from(world, last, 4096);
     if (faulty) receive_from(world, last, 1);
   } else if (fault == "throws") {
