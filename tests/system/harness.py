@@ -41,6 +41,14 @@ def read_lines(path):
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
 
 
+def is_running(process):
+    """Where nobody collects the dead, as in some containers, they stay listed."""
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class SystemTest(unittest.TestCase):
     def setUp(self):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="longspan-system-"))
