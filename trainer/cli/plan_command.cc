@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <fstream>
 #include <memory>
 
@@ -84,9 +85,11 @@ int run_plan(const PlanOptions& options, const std::vector<Override>& overrides)
   const int threads = static_cast<int>(std::max<std::int64_t>(1, config.run.threads));
   const RunPlan run = make_run_plan(config, options.world, 0, threads);
   std::string why;
+  const auto start = std::chrono::steady_clock::now();
   const auto plans = plan_pattern(config.model, run.place(config), offsets_of(documents), &why);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}documents         {}\n", describe(config, run), fmt::join(documents, ", "));
-  fmt::print("{}", why);
+  fmt::print("attention         planned and proved in {:.3f} s\n{}", seconds, why);
   print_plans(config, plans);
   const ContextPlan& first = *plans.front();
   if (!options.emit.empty()) write_file(options.emit, to_json(first), "plan");
