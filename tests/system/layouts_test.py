@@ -1,5 +1,7 @@
 """What is trained does not depend on how ranks split the work; the same command gives the same bits."""
 import itertools
+import json
+import random
 import unittest
 
 from harness import SystemTest, mpi, needs_mpi
@@ -18,14 +20,14 @@ class Layouts(SystemTest):
         self.assertEqual([line[0] for line in self.reference], list(range(1, 21)))
         self.assertLess(self.reference[-1][1], 0.95 * self.reference[0][1], "the model learns")
 
-    def expect_same_curve(self, name):
-        curve = self.steps(name)
-        self.assertEqual(len(curve), len(self.reference))
-        for (_, loss, norm, rate), (step, loss_1, norm_1, rate_1) in zip(curve, self.reference):
+    def expect_same_curve(self, name, reference="one"):
+        curve, expected = self.steps(name), self.steps(reference)
+        self.assertEqual(len(curve), len(expected))
+        for (_, loss, norm, rate), (step, loss_1, norm_1, rate_1) in zip(curve, expected):
             self.assertLessEqual(abs(loss - loss_1), TOLERANCE * loss_1, f"{name} step {step}")
             self.assertLessEqual(abs(norm - norm_1), 10 * TOLERANCE * norm_1, f"{name} step {step}")
             self.assertEqual(rate, rate_1)
-        for (step, loss), (step_1, loss_1) in zip(self.validations(name), self.validations("one"), strict=True):
+        for (step, loss), (step_1, loss_1) in zip(self.validations(name), self.validations(reference), strict=True):
             self.assertEqual(step, step_1)
             self.assertLessEqual(abs(loss - loss_1), TOLERANCE * loss_1, f"{name} validation {step}")
 
@@ -33,6 +35,20 @@ class Layouts(SystemTest):
         for ranks, scheme in [*itertools.product((2, 3, 4), SCHEMES), (4, "two_d")]:
             self.train(f"{scheme}{ranks}", "--ranks", ranks, f"--parallel.context_scheme={scheme}", *self.options)
             self.expect_same_curve(f"{scheme}{ranks}")
+
+    def test_packed_documents(self):
+        # Documents shorter and longer than a rank's share, many to a sequence, some cut at its end.
+        words = "the quick brown fox jumps over a lazy dog and runs on into the night ".split()
+        chance = random.Random(4)
+        lines = [" ".join(chance.choices(words, k=chance.choice((1, 2, 5, 12, 40)))) for _ in range(400)]
+        self.write("many.jsonl", "".join(json.dumps({"text": line}) + "\n" for line in lines))
+        self.run_longspan("data", "tokenize", "many.jsonl", "--out", "many.h5")
+        options = ["--data.train=[many.h5]", "--data.validation=[many.h5]", *self.options[1:], "--data.sequence_length=256"]
+        self.train("packed", *options)
+        for ranks, scheme in [*itertools.product((3, 4), SCHEMES), (4, "two_d")]:
+            name = f"packed-{scheme}{ranks}"
+            self.train(name, "--ranks", ranks, f"--parallel.context_scheme={scheme}", *options)
+            self.expect_same_curve(name, "packed")
 
     def test_data_ranks_and_micro_batches(self):
         for data, parts, ranks in ((2, "auto", 2), (2, 1, 4), (1, 1, 2), (4, "auto", 4), (1, 2, 1)):
