@@ -48,12 +48,12 @@ struct StayingItem {
 
 class DirectionPlanner {
  public:
-  DirectionPlanner(const ContextPlan& plan, const Rotation& rotation, MovingSide side, bool backward)
+  DirectionPlanner(const ContextPlan& plan, const Rotation& rotation, PlanDirection ContextPlan::*which)
       : plan_(plan),
         rotation_(rotation),
         grid_(rotation.grid),
-        keys_move_(side == MovingSide::kKeys),
-        backward_(backward),
+        moving_side_(which == &ContextPlan::forward ? rotation.forward : rotation.backward),
+        backward_(which == &ContextPlan::backward),
         shards_(cut_by_documents(plan)) {}
 
   PlanDirection run() {
@@ -78,6 +78,8 @@ class DirectionPlanner {
     return {t.step, !operand, operand ? t.to : t.from};
   }
 
+  bool keys_move() const { return moving_side_ == MovingSide::kKeys; }
+  MovingSide staying_side() const { return keys_move() ? MovingSide::kQueries : MovingSide::kKeys; }
   bool split() const { return grid_.columns > 1; }
   int group_of(int rank) const {
     return grid_.order == RankOrder::kColumnsAdjacent ? rank / grid_.columns : rank % grid_.groups;
@@ -100,15 +102,15 @@ class DirectionPlanner {
                                 tokens * share.last / share.of));
         }
         for (int owner = 0; owner < plan_.ranks; ++owner)
-          add_item(!keys_move_, owner, lane, share.head_begin, share.head_end);
+          add_item(MovingSide::kQueries, owner, lane, share.head_begin, share.head_end);
       }
-      for (int owner = 0; owner < plan_.ranks; ++owner) add_item(keys_move_, owner, lane, kv_begin, kv_end);
+      for (int owner = 0; owner < plan_.ranks; ++owner) add_item(MovingSide::kKeys, owner, lane, kv_begin, kv_end);
       first_query_item_.push_back(first_query_item_.back() + lane.shares.size());
     }
   }
 
-  void add_item(bool moves, int owner, const Lane& lane, std::int64_t head_begin, std::int64_t head_end) {
-    if (moves)
+  void add_item(MovingSide side, int owner, const Lane& lane, std::int64_t head_begin, std::int64_t head_end) {
+    if (side == moving_side_)
       moving_.push_back({owner, lane.column, lane.delay, head_begin, head_end,
                          std::vector<Stretch>(static_cast<std::size_t>(grid_.groups))});
     else
@@ -130,7 +132,7 @@ class DirectionPlanner {
       for (int b = 0; b < grid_.columns; ++b) {
         const int stays = grid_.rank_of(group, a), moves = grid_.rank_of(from_group, b);
         for (std::size_t share = 0; share < rotation_.lanes[lane].shares.size(); ++share)
-          add_tasks(rank, travelled, lane, share, keys_move_ ? stays : moves, keys_move_ ? moves : stays);
+          add_tasks(rank, travelled, lane, share, keys_move() ? stays : moves, keys_move() ? moves : stays);
       }
   }
 
@@ -156,23 +158,23 @@ class DirectionPlanner {
       q_need = hull(q_need, {block.q_begin, block.q_end});
       kv_need = hull(kv_need, {block.kv_begin, block.kv_end});
     }
-    MovingItem& moving = moving_[keys_move_ ? key_item(lane, kv_owner) : query_item(lane, share, q_owner)];
+    MovingItem& moving = moving_[keys_move() ? key_item(lane, kv_owner) : query_item(lane, share, q_owner)];
     Stretch& need = moving.need[static_cast<std::size_t>(travelled)];
-    need = hull(need, keys_move_ ? kv_need : q_need);
-    StayingItem& staying = staying_[keys_move_ ? query_item(lane, share, q_owner) : key_item(lane, kv_owner)];
-    staying.need = hull(staying.need, keys_move_ ? q_need : kv_need);
+    need = hull(need, keys_move() ? kv_need : q_need);
+    StayingItem& staying = staying_[keys_move() ? query_item(lane, share, q_owner) : key_item(lane, kv_owner)];
+    staying.need = hull(staying.need, keys_move() ? q_need : kv_need);
     staying.last_step = std::max(staying.last_step, step);
   }
 
   // The kinds that bring one side to a rank, and the one in which results for it go home.
-  std::vector<TransferKind> operands_of(bool keys) const {
-    if (keys) return {TransferKind::kKeyValue};
+  std::vector<TransferKind> operands_of(MovingSide side) const {
+    if (side == MovingSide::kKeys) return {TransferKind::kKeyValue};
     if (backward_) return {TransferKind::kQuery, TransferKind::kOutputGradient};
     return {TransferKind::kQuery};
   }
-  bool has_result(bool keys) const { return backward_ || !keys; }
-  TransferKind result_of(bool keys) const {
-    if (keys) return TransferKind::kKeyValueGradient;
+  bool has_result(MovingSide side) const { return backward_ || side == MovingSide::kQueries; }
+  TransferKind result_of(MovingSide side) const {
+    if (side == MovingSide::kKeys) return TransferKind::kKeyValueGradient;
     return backward_ ? TransferKind::kQueryGradient : TransferKind::kOutput;
   }
 
@@ -203,25 +205,27 @@ class DirectionPlanner {
         continue;
       }
       const int from = n > 0 && !need(n - 1).empty() ? rank_at(n - 1) : item.owner;
-      for (const TransferKind kind : operands_of(keys_move_))
+      for (const TransferKind kind : operands_of(moving_side_))
         send(kind, from, rank, first_step + n - 1, item, arriving[static_cast<std::size_t>(n)]);
       share = hull(need(n), share);
-      if (has_result(keys_move_))
-        send(result_of(keys_move_), rank, goes_on(n) ? rank_at(n + 1) : item.owner, first_step + n, item, share);
+      if (has_result(moving_side_))
+        send(result_of(moving_side_), rank, goes_on(n) ? rank_at(n + 1) : item.owner, first_step + n, item, share);
     }
   }
 
   void add_transfers(const StayingItem& item) {
     if (item.rank == item.owner || item.need.empty()) return;
-    for (const TransferKind kind : operands_of(!keys_move_))
+    for (const TransferKind kind : operands_of(staying_side()))
       send(kind, item.owner, item.rank, item.delay, item, item.need);
-    if (has_result(!keys_move_)) send(result_of(!keys_move_), item.rank, item.owner, item.last_step, item, item.need);
+    if (has_result(staying_side()))
+      send(result_of(staying_side()), item.rank, item.owner, item.last_step, item, item.need);
   }
 
   const ContextPlan& plan_;
   const Rotation& rotation_;
   const RankGrid grid_;
-  const bool keys_move_, backward_;
+  const MovingSide moving_side_;
+  const bool backward_;
   const std::vector<Shard> shards_;
   std::vector<std::vector<std::vector<Shard>>> clipped_;  // [lane][share][owner]; empty where a share is whole
   std::vector<std::size_t> first_query_item_;             // by lane
@@ -239,8 +243,8 @@ ContextPlan plan_rotation(const Rotation& rotation, const ContextProblem& proble
   plan.ranks = static_cast<int>(home.size());
   plan.problem = problem;
   plan.home = std::move(home);
-  plan.forward = DirectionPlanner(plan, rotation, rotation.forward, false).run();
-  plan.backward = DirectionPlanner(plan, rotation, rotation.backward, true).run();
+  plan.forward = DirectionPlanner(plan, rotation, &ContextPlan::forward).run();
+  plan.backward = DirectionPlanner(plan, rotation, &ContextPlan::backward).run();
   return plan;
 }
 
