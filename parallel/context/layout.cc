@@ -24,30 +24,6 @@ void join_neighbours(std::vector<TokenRun>& runs) {
   runs = std::move(joined);
 }
 
-}  // namespace
-
-Home contiguous_home(const ContextProblem& problem, int ranks) {
-  Home home(static_cast<std::size_t>(ranks));
-  std::int64_t first = 0;
-  for (int rank = 0; rank < ranks; ++rank) {
-    const std::int64_t end = problem.num_tokens() * (rank + 1) / ranks;
-    if (end > first) home[static_cast<std::size_t>(rank)] = {{first, 1, end - first}};
-    first = end;
-  }
-  return home;
-}
-
-Home striped_home(const ContextProblem& problem, int ranks) {
-  Home home(static_cast<std::size_t>(ranks));
-  for (int rank = 0; rank < ranks; ++rank) {
-    const std::int64_t count = (problem.num_tokens() - rank + ranks - 1) / ranks;
-    if (count > 0) home[static_cast<std::size_t>(rank)] = {{rank, ranks, count}};
-  }
-  return home;
-}
-
-namespace {
-
 // Ranks that share a document where a rank's fair share of all tokens is cut into `parts` and each document gets as
 // many ranks as it fills such parts; parts = 0: all ranks share every document.
 std::int64_t ranks_for(std::int64_t length, std::int64_t tokens, int ranks, std::int64_t parts) {
@@ -86,6 +62,26 @@ std::int64_t least_loaded_stretch(const std::vector<std::int64_t>& loads, std::i
 }
 
 }  // namespace
+
+Home contiguous_home(const ContextProblem& problem, int ranks) {
+  Home home(static_cast<std::size_t>(ranks));
+  std::int64_t first = 0;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const std::int64_t end = problem.num_tokens() * (rank + 1) / ranks;
+    if (end > first) home[static_cast<std::size_t>(rank)] = {{first, 1, end - first}};
+    first = end;
+  }
+  return home;
+}
+
+Home striped_home(const ContextProblem& problem, int ranks) {
+  Home home(static_cast<std::size_t>(ranks));
+  for (int rank = 0; rank < ranks; ++rank) {
+    const std::int64_t count = (problem.num_tokens() - rank + ranks - 1) / ranks;
+    if (count > 0) home[static_cast<std::size_t>(rank)] = {{rank, ranks, count}};
+  }
+  return home;
+}
 
 Home zigzag_home(const ContextProblem& problem, int ranks) {
   const std::vector<std::int64_t>& cu = problem.cu_seqlens;
