@@ -56,7 +56,9 @@ class Payload {
   Payload(void* memory, const PayloadPlanes& planes, std::int64_t tokens, std::int64_t heads);
 
   explicit operator bool() const { return count_ > 0; }
-  std::span<const Tensor> planes() const { return {planes_.data(), static_cast<std::size_t>(count_)}; }
+  // Of a payload that has a name: the planes live in it.
+  std::span<const Tensor> planes() const& { return {planes_.data(), static_cast<std::size_t>(count_)}; }
+  std::span<const Tensor> planes() && = delete;
   const Tensor& operator[](int plane) const { return planes_[static_cast<std::size_t>(plane)]; }
   Payload part(std::int64_t begin, std::int64_t end, std::int64_t head_begin, std::int64_t head_end) const;
 

@@ -132,14 +132,17 @@ StepRunner::Posted StepRunner::post(TraceTrack track, std::span<const RankProgra
   std::vector<Send> outgoing;
   std::vector<Receive> incoming;
   Posted posted;
-  for (const RankProgram::Message& message : sends)
-    for (const Tensor& plane : on_wire(message).planes()) {
+  for (const RankProgram::Message& message : sends) {
+    const Payload wire = on_wire(message);
+    for (const Tensor& plane : wire.planes()) {
       outgoing.push_back({message.peer, plane.data, plane.num_bytes()});
       posted.num_bytes += plane.num_bytes();
     }
-  for (const RankProgram::Message& message : receives)
-    for (const Tensor& plane : on_wire(message).planes())
-      incoming.push_back({message.peer, plane.data, plane.num_bytes()});
+  }
+  for (const RankProgram::Message& message : receives) {
+    const Payload wire = on_wire(message);
+    for (const Tensor& plane : wire.planes()) incoming.push_back({message.peer, plane.data, plane.num_bytes()});
+  }
   stats_.bytes_sent += posted.num_bytes;
   posted.what = name_of_group(sends, receives, step_);
   posted.track = track;
