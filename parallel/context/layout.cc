@@ -138,7 +138,8 @@ Refusal why_too_many_rectangles(const ContextProblem& problem, const Home& home,
   for (const std::int64_t count : runs) rectangles += count * count * times;
   if (rectangles <= kMaxRectangles) return std::nullopt;
   return fmt::format(
-      "{} documents spread over {} ranks make {} rectangles, more than {}; use zigzag, ring or fewer ranks",
+      "{} documents spread over {} ranks make {} rectangles, more than {}; use ring, zigzag in place of striped, or "
+      "fewer ranks",
       problem.cu_seqlens.size() - 1, home.size(), rectangles, kMaxRectangles);
 }
 

@@ -97,6 +97,29 @@ TEST(ContextPlan, BalancedSchemesAreBalanced) {
     }
 }
 
+TEST(ContextPlan, TwoDimensionsKeepTheHeavierTrafficWithinANode) {
+  ContextSite site(16);
+  site.ranks_per_node = 4;
+  const auto stays = [](const PlanTransfer& t) { return t.from / 4 == t.to / 4; };
+  // Many query heads to a key/value head: exchanging heads is heavier than hops of keys.
+  const ContextPlan grouped = make_context_plan("two_d", {{0, 700, 2048}, 32, 4, true, 0}, site);
+  // As many of both: hops are.
+  const ContextPlan alike = make_context_plan("two_d", {{0, 700, 2048}, 4, 4, true, 0}, site);
+  int exchanges = 0, hops = 0;
+  for (const PlanTransfer& t : grouped.forward.transfers) {
+    if (t.kind == TransferKind::kKeyValue && t.step > 0) continue;
+    EXPECT_TRUE(stays(t)) << name_of(t.kind) << " from " << t.from << " to " << t.to;
+    ++exchanges;
+  }
+  for (const PlanTransfer& t : alike.forward.transfers) {
+    if (t.kind != TransferKind::kKeyValue || t.step == 0) continue;
+    EXPECT_TRUE(stays(t)) << "step " << t.step << " from " << t.from << " to " << t.to;
+    ++hops;
+  }
+  EXPECT_GT(exchanges, 0);
+  EXPECT_GT(hops, 0);
+}
+
 TEST(ContextPlan, RanksOfARingDifferByOneTokenAtMost) {
   for (int ranks = 1; ranks <= 16; ++ranks) {
     const ContextPlan plan = context_planner("ring").plan({{0, 37}, 1, 1, true, 0}, ranks);
@@ -205,7 +228,8 @@ TEST(ContextPlan, RefusesWhatMakesNoSense) {
   EXPECT_NE(message("spiral", {{0, 4}, 1, 1, true, 0}, 2).find("there are striped, zigzag, ring"), std::string::npos);
   std::vector<std::int64_t> many{0};
   for (int d = 0; d < 500; ++d) many.push_back(many.back() + 2000);
-  EXPECT_NE(message("striped", {many, 1, 1, true, 0}, 512).find("use zigzag, ring"), std::string::npos);
+  EXPECT_NE(message("striped", {many, 1, 1, true, 0}, 512).find("use ring, zigzag in place of striped"),
+            std::string::npos);
 }
 
 TEST(ContextPlan, HashIsStableAndTellsPlansApart) {
