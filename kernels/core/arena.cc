@@ -1,8 +1,6 @@
 #include "kernels/core/arena.h"
 
 #include <algorithm>
-#include <cstring>
-#include <sys/mman.h>
 
 namespace longspan {
 namespace {
@@ -21,25 +19,24 @@ std::string_view name_of(MemoryCategory category) {
   return kNames[static_cast<std::size_t>(category)];
 }
 
-Arena::Arena(std::string name, std::int64_t num_bytes, Device device)
-    : name_(std::move(name)), device_(device), capacity_(num_bytes) {
-  LS_CHECK(device == Device::kCpu, "arena {} on {}", name_, name_of(device));
+Arena::Arena(std::string name, std::int64_t num_bytes, DeviceRuntime& runtime)
+    : name_(std::move(name)), runtime_(runtime), capacity_(num_bytes) {
   LS_CHECK(num_bytes >= 0, "arena {} of {} bytes", name_, num_bytes);
   if (num_bytes == 0) return;
-  void* range = mmap(nullptr, static_cast<std::size_t>(num_bytes), PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  LS_REQUIRE(kMemory, range != MAP_FAILED, "arena {}: the system refuses {:.1f} MiB of address space", name_,
-             mib(num_bytes));
-  memory_ = static_cast<std::byte*>(range);
+  memory_ = static_cast<std::byte*>(runtime.allocate(num_bytes));
+  LS_REQUIRE(kMemory, memory_ != nullptr,
+             "arena {}: {} refuses {:.1f} MiB of memory; use a shorter sequence, more "
+             "ranks or model.recompute: selective",
+             name_, runtime.name(), mib(num_bytes));
 }
 
 Arena::~Arena() {
-  if (memory_) munmap(memory_, static_cast<std::size_t>(capacity_));
+  if (memory_) runtime_.release(memory_, capacity_);
 }
 
 Tensor Arena::allocate(std::string_view name, MemoryCategory category, DType dtype,
                        std::initializer_list<std::int64_t> shape) {
-  Tensor tensor(nullptr, dtype, shape, device_);
+  Tensor tensor(nullptr, dtype, shape, runtime_.device());
   const std::int64_t num_bytes = (tensor.num_bytes() + kAlignment - 1) / kAlignment * kAlignment;
   LS_REQUIRE(kMemory, num_bytes <= capacity_ - used_,
              "arena {} is full: {} {} needs {:.1f} MiB, {:.1f} of {:.1f} MiB are free; use a shorter sequence, more "
@@ -59,7 +56,8 @@ Tensor Arena::allocate(std::string_view name, MemoryCategory category, DType dty
 Tensor Arena::allocate_zeroed(std::string_view name, MemoryCategory category, DType dtype,
                               std::initializer_list<std::int64_t> shape) {
   Tensor tensor = allocate(name, category, dtype, shape);
-  if (tensor.num_bytes() > 0) std::memset(tensor.data, 0, static_cast<std::size_t>(tensor.num_bytes()));
+  runtime_.zero({}, tensor.data, tensor.num_bytes());
+  runtime_.synchronize({});
   return tensor;
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/core/device_runtime.h"
 #include "kernels/core/tensor.h"
 
 namespace longspan {
@@ -16,11 +17,14 @@ enum class MemoryCategory : std::uint8_t { kWeights, kGradients, kOptimizer, kAc
 inline constexpr int kNumMemoryCategories = 6;
 std::string_view name_of(MemoryCategory category);
 
-// A bump allocator over one reserved range. Pages are touched only when written. Not thread-safe: one arena, one rank.
+// A bump allocator over one range of a device's memory. Not thread-safe: one arena, one rank. What is released may
+// still be read by work queued before on the rank's compute stream, and is handed out again to work queued after it on
+// the same stream; another stream must be waited for before the scope ends.
 class Arena {
  public:
-  // Reserves num_bytes of address space; throws Error(kMemory) if the system refuses.
-  Arena(std::string name, std::int64_t num_bytes, Device device = Device::kCpu);
+  // Takes num_bytes of the device's memory (on the host: of address space; pages are touched only when written); throws
+  // Error(kMemory) if it refuses.
+  Arena(std::string name, std::int64_t num_bytes, DeviceRuntime& runtime = host_runtime());
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -28,6 +32,7 @@ class Arena {
   // A contiguous tensor, 64-byte aligned, uninitialised. Throws Error(kMemory) with the budget when it does not fit.
   Tensor allocate(std::string_view name, MemoryCategory category, DType dtype,
                   std::initializer_list<std::int64_t> shape);
+  // The zeros are there when it returns, whatever the stream that reads them.
   Tensor allocate_zeroed(std::string_view name, MemoryCategory category, DType dtype,
                          std::initializer_list<std::int64_t> shape);
 
@@ -61,7 +66,7 @@ class Arena {
   };
 
   std::string name_;
-  Device device_;
+  DeviceRuntime& runtime_;
   std::byte* memory_ = nullptr;
   std::int64_t capacity_ = 0;
   std::int64_t used_ = 0;

@@ -9,6 +9,7 @@ std::string_view name_of(DType dtype) {
     case DType::kI32: return "int32";
     case DType::kI64: return "int64";
     case DType::kI8: return "int8";
+    case DType::kF64: return "fp64";
   }
   return "?";
 }

@@ -10,7 +10,7 @@
 
 namespace longspan {
 
-enum class DType : std::uint8_t { kF32, kBF16, kI32, kI64, kI8 };
+enum class DType : std::uint8_t { kF32, kBF16, kI32, kI64, kI8, kF64 };
 
 // Bytes of one element.
 constexpr std::int64_t size_of(DType dtype) {
@@ -18,13 +18,14 @@ constexpr std::int64_t size_of(DType dtype) {
     case DType::kF32:
     case DType::kI32: return 4;
     case DType::kBF16: return 2;
-    case DType::kI64: return 8;
+    case DType::kI64:
+    case DType::kF64: return 8;
     case DType::kI8: return 1;
   }
   return 0;
 }
 
-// "fp32", "bf16", "int32", "int64", "int8".
+// "fp32", "bf16", "int32", "int64", "int8", "fp64" (sums that are kept, never operands).
 std::string_view name_of(DType dtype);
 
 // Storage of a bfloat16; arithmetic happens in float. Rounds to nearest even; NaN stays NaN.
@@ -51,6 +52,8 @@ constexpr DType dtype_of() {
     return DType::kI32;
   else if constexpr (std::is_same_v<T, std::int8_t>)
     return DType::kI8;
+  else if constexpr (std::is_same_v<T, double>)
+    return DType::kF64;
   else {
     static_assert(std::is_same_v<T, std::int64_t>, "no DType for this type");
     return DType::kI64;

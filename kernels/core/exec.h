@@ -2,14 +2,17 @@
 #pragma once
 
 #include "kernels/core/arena.h"
+#include "kernels/core/device_runtime.h"
 #include "kernels/core/tensor.h"
 
 namespace longspan {
 
 struct Exec {
   Device device = Device::kCpu;
-  int num_threads = 1;         // OpenMP threads an operator of this rank may use
-  Arena* workspace = nullptr;  // scratch; operators open a Scope in it and leave it as they found it
+  int num_threads = 1;                       // OpenMP threads an operator of this rank may use
+  Arena* workspace = nullptr;                // scratch; operators open a Scope in it and leave it as they found it
+  DeviceRuntime* runtime = &host_runtime();  // of `device`
+  Stream stream{};  // operators queue their work here and return; on the host it is done when they return
 };
 
 }  // namespace longspan

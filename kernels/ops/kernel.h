@@ -50,7 +50,8 @@ class Kernel {
 template <class Args>
 using KernelList = std::span<const Kernel<Args>* const>;
 
-// The commonest answer: anything on the CPU.
+// The commonest answers: anything on the CPU, anything on a GPU.
 Refusal needs_cpu(const KernelDesc& desc);
+Refusal needs_cuda(const KernelDesc& desc);
 
 }  // namespace longspan

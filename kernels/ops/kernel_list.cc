@@ -1,13 +1,21 @@
 #include "kernels/ops/kernel_list.h"
 
-#include <array>
+#include <vector>
+
+#include "kernels/ops/cuda_list.h"
 
 namespace longspan {
 namespace {
 
-template <class Args, const Kernel<Args>&... kernels>
+// What runs on GPUs, then what is named here: a list serves every device, and an implementation refuses the others.
+template <class Args, const Kernel<Args>&... on_cpu>
 KernelList<Args> list() {
-  static constexpr std::array<const Kernel<Args>*, sizeof...(kernels)> kList = {&kernels...};
+  static const std::vector<const Kernel<Args>*> kList = [] {
+    const KernelList<Args> on_gpu = cuda::kernels<Args>();
+    std::vector<const Kernel<Args>*> all(on_gpu.begin(), on_gpu.end());
+    (all.push_back(&on_cpu), ...);
+    return all;
+  }();
   return kList;
 }
 
@@ -21,6 +29,11 @@ std::string KernelDesc::describe() const {
 Refusal needs_cpu(const KernelDesc& desc) {
   if (desc.device == Device::kCpu) return std::nullopt;
   return fmt::format("runs on cpu, not on {}", name_of(desc.device));
+}
+
+Refusal needs_cuda(const KernelDesc& desc) {
+  if (desc.device == Device::kCuda) return std::nullopt;
+  return fmt::format("runs on cuda, not on {}", name_of(desc.device));
 }
 
 template <>

@@ -55,8 +55,8 @@ class Communicator {
                                                   std::string_view what) = 0;
 
   // Blocking collectives, in place where one tensor is given. Sums run in rank order 0 … P-1 on every rank, so all
-  // ranks get the same bits; kMax and kMin pass a NaN on. Tensors are contiguous and on the CPU; dtypes fp32, int32,
-  // int64 (all_reduce, reduce_scatter) or any. This rank's own part of `in` and of `out` may be the same memory.
+  // ranks get the same bits; kMax and kMin pass a NaN on. Tensors are contiguous and on the CPU; dtypes fp32, fp64,
+  // int32, int64 (all_reduce, reduce_scatter) or any. This rank's own part of `in` and of `out` may be the same memory.
   virtual void all_reduce(const Tensor& tensor, ReduceOp op) = 0;
   virtual void all_reduce(std::span<double> values, ReduceOp op) = 0;
   // out = the ranks' inputs one after another; counts in elements, one a rank (may differ, may be 0).

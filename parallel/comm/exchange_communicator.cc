@@ -79,6 +79,7 @@ ExchangeCommunicator::Reduction ExchangeCommunicator::reduction_of(DType dtype, 
     case DType::kF32: return reduction_of<float>(op, what);
     case DType::kI32: return reduction_of<std::int32_t>(op, what);
     case DType::kI64: return reduction_of<std::int64_t>(op, what);
+    case DType::kF64: return reduction_of<double>(op, what);
     case DType::kI8:
     case DType::kBF16: break;
   }

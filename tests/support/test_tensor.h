@@ -34,6 +34,7 @@ inline double get_value(const Tensor& tensor, std::int64_t index) {
     case DType::kI32: return tensor.get<std::int32_t>()[at];
     case DType::kI64: return static_cast<double>(tensor.get<std::int64_t>()[at]);
     case DType::kI8: return tensor.get<std::int8_t>()[at];
+    case DType::kF64: return tensor.get<double>()[at];
   }
   return 0;
 }
@@ -46,6 +47,7 @@ inline void set_value(const Tensor& tensor, std::int64_t index, double value) {
     case DType::kI32: tensor.get<std::int32_t>()[at] = static_cast<std::int32_t>(value); break;
     case DType::kI64: tensor.get<std::int64_t>()[at] = static_cast<std::int64_t>(value); break;
     case DType::kI8: tensor.get<std::int8_t>()[at] = static_cast<std::int8_t>(value); break;
+    case DType::kF64: tensor.get<double>()[at] = value; break;
   }
 }
 
