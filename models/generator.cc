@@ -160,6 +160,10 @@ Tensor Generator::feed(std::span<const std::int32_t> tokens) {
   LS_REQUIRE(kUsage, count <= impl_->max_tokens - impl_->fed,
              "{} more tokens do not fit: the cache holds {} of {}; ask for fewer tokens or a larger cache", count,
              impl_->fed, impl_->max_tokens);
+  for (const std::int32_t token : tokens)
+    LS_REQUIRE(kData, 0 <= token && token < impl_->model.config.vocab,
+               "token {} is outside the model's vocabulary of {}; check that this is the tokenizer it was trained with",
+               token, impl_->model.config.vocab);
   for (std::size_t begin = 0; begin < tokens.size(); begin += kPrefillTokens)
     impl_->feed_part(tokens.subspan(begin, std::min<std::size_t>(kPrefillTokens, tokens.size() - begin)));
   return impl_->caches.logits.view({impl_->model.config.vocab});

@@ -63,8 +63,7 @@ LayerCall Model::Impl::begin(const Exec& exec, const Tensor& positions, Arena& a
                  .activations = activations,
                  .cos = activations.allocate("cos", kActivations, DType::kF32, {tokens, pairs}),
                  .sin = activations.allocate("sin", kActivations, DType::kF32, {tokens, pairs})};
-  rotary_table(exec, positions, Tensor(rope.inverse.data(), DType::kF32, {pairs}), rope.attention_factor, call.cos,
-               call.sin);
+  rotary_table(exec, positions, rope.inverse, rope.attention_factor, call.cos, call.sin);
   return call;
 }
 
@@ -148,8 +147,8 @@ void Model::refresh_compute(const Exec& exec) {
   impl_->store.refresh_compute(exec);
 }
 
-HeadLossResult Model::evaluate(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention,
-                               Arena& activations) {
+void Model::evaluate(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention, const Tensor& totals,
+                     Arena& activations) {
   check_batch(batch, attention, impl_->config);
   const std::int64_t tokens = batch.tokens.size(0);
   Arena::Scope scope(activations);
@@ -166,12 +165,16 @@ HeadLossResult Model::evaluate(const Exec& exec, const MicroBatch& batch, Attent
     std::swap(x, next);
   }
   impl_->normalize(exec, x, x, {});
-  return head_loss(exec,
-                   {.hidden = x, .weight = impl_->head.value, .labels = batch.labels, .dhidden = {}, .dweight = {}});
+  head_loss(exec, {.hidden = x,
+                   .weight = impl_->head.value,
+                   .labels = batch.labels,
+                   .dhidden = {},
+                   .dweight = {},
+                   .totals = totals});
 }
 
-HeadLossResult Model::forward_backward(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention,
-                                       float grad_scale, Arena& activations) {
+void Model::forward_backward(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention, float grad_scale,
+                             const Tensor& totals, Arena& activations) {
   check_batch(batch, attention, impl_->config);
   LS_CHECK(all_gradients(), "forward_backward of a model without gradients");
   const std::int64_t tokens = batch.tokens.size(0);
@@ -192,17 +195,17 @@ HeadLossResult Model::forward_backward(const Exec& exec, const MicroBatch& batch
   const Tensor rstd = activations.allocate("final rstd", kActivations, DType::kF32, {tokens});
   Tensor dx = impl_->new_stream(activations, "stream gradient", tokens);
   Tensor dnext = impl_->new_stream(activations, "next stream gradient", tokens);
-  HeadLossResult loss;
   {
     Arena::Scope head_scope(activations);
     const Tensor normed = impl_->new_stream(activations, "final normed", tokens);
     impl_->normalize(exec, x, normed, rstd);
-    loss = head_loss(exec, {.hidden = normed,
-                            .weight = impl_->head.value,
-                            .labels = batch.labels,
-                            .grad_scale = grad_scale,
-                            .dhidden = dx,
-                            .dweight = impl_->head.gradient});
+    head_loss(exec, {.hidden = normed,
+                     .weight = impl_->head.value,
+                     .labels = batch.labels,
+                     .grad_scale = grad_scale,
+                     .dhidden = dx,
+                     .dweight = impl_->head.gradient,
+                     .totals = totals});
   }
   const Weight& norm = impl_->final_norm;
   rms_norm_backward(exec, {.x = x, .weight = norm.value, .rstd = rstd, .dy = dx, .dx = dx, .dweight = norm.gradient});
@@ -211,7 +214,6 @@ HeadLossResult Model::forward_backward(const Exec& exec, const MicroBatch& batch
     std::swap(dx, dnext);
   }
   embedding_backward(exec, batch.tokens, dx, impl_->embedding.gradient);
-  return loss;
 }
 
 std::int64_t weight_bytes(const ModelConfig& config, DType precision, Gradients gradients) {

@@ -53,12 +53,14 @@ class Model {
   // Refreshes the compute copies after master weights were changed from outside.
   void refresh_compute(const Exec& exec);
 
-  // Loss over this rank's tokens, unscaled. Collective over the attention's communicator. `activations` is left as
-  // found.
-  HeadLossResult evaluate(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention, Arena& activations);
+  // totals [2] fp64 on the model's device += the loss over this rank's tokens, unscaled, and their number with a label
+  // (HeadLoss::totals): the caller reads them when it must, so that no micro-batch waits for another. Collective over
+  // the attention's communicator. `activations` is left as found.
+  void evaluate(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention, const Tensor& totals,
+                Arena& activations);
   // The same, and adds grad_scale times the gradient to every parameter's gradient.
-  HeadLossResult forward_backward(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention,
-                                  float grad_scale, Arena& activations);
+  void forward_backward(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention, float grad_scale,
+                        const Tensor& totals, Arena& activations);
 
  private:
   friend class Generator;

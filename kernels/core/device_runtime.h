@@ -34,7 +34,8 @@ class DeviceEvent {
 enum class EventTiming : std::uint8_t { kOff, kOn };
 
 // One a rank: ranks that are threads may share a device. Calls may come from any thread once it has called
-// make_current(). Failures throw Error(kEnvironment) with the device's own words, refusals of memory are a null pointer.
+// make_current(). Failures throw Error(kEnvironment) with the device's own words, refusals of memory are a null
+// pointer.
 class DeviceRuntime {
  public:
   virtual ~DeviceRuntime() = default;

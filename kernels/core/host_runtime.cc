@@ -29,9 +29,7 @@ class HostRuntime final : public DeviceRuntime {
   Device device() const override { return Device::kCpu; }
   std::string name() const override { return "host"; }
   void make_current() override {}
-  std::int64_t memory_bytes() const override {
-    return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
-  }
+  std::int64_t memory_bytes() const override { return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE); }
 
   void* allocate(std::int64_t num_bytes) override {
     void* range = mmap(nullptr, static_cast<std::size_t>(num_bytes), PROT_READ | PROT_WRITE,

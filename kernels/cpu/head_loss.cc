@@ -44,9 +44,12 @@ namespace {
 
 HWY_EXPORT(cross_entropy_row);
 
-// Logits of a chunk become gradients, rows without a label zeros. Adds to the result in the order of the tokens.
-void chunk_loss(const Exec& exec, const Tensor& logits, const std::int32_t* label, float grad_scale,
-                HeadLossResult& result) {
+struct Totals {
+  double loss_sum = 0, num_tokens = 0;
+};
+
+// Logits of a chunk become gradients, rows without a label zeros. Adds to the totals in the order of the tokens.
+void chunk_loss(const Exec& exec, const Tensor& logits, const std::int32_t* label, float grad_scale, Totals& totals) {
   const std::int64_t tokens = logits.size(0), vocab = logits.size(1);
   std::vector<double> losses(static_cast<std::size_t>(tokens));
   parallel_for(exec, blocks_of_rows(tokens, vocab), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
@@ -59,12 +62,12 @@ void chunk_loss(const Exec& exec, const Tensor& logits, const std::int32_t* labe
     }
   });
   for (std::int64_t t = 0; t < tokens; ++t) {
-    result.loss_sum += losses[t];
-    result.num_tokens += label[t] >= 0;
+    totals.loss_sum += losses[t];
+    totals.num_tokens += label[t] >= 0;
   }
 }
 
-void run_chunk(const Exec& exec, const HeadLoss& args, std::int64_t begin, std::int64_t end, HeadLossResult& result) {
+void run_chunk(const Exec& exec, const HeadLoss& args, std::int64_t begin, std::int64_t end, Totals& totals) {
   Arena::Scope scope(*exec.workspace);
   const std::int64_t vocab = args.weight.size(0);
   const auto scratch = [&](std::string_view name, DType dtype) {
@@ -73,7 +76,7 @@ void run_chunk(const Exec& exec, const HeadLoss& args, std::int64_t begin, std::
   const Tensor hidden = args.hidden.narrow(0, begin, end);
   const Tensor logits = scratch("logits of a chunk", DType::kF32);
   matmul(exec, {.a = hidden, .b = args.weight, .c = logits, .b_layout = Layout::kTransposed});
-  chunk_loss(exec, logits, args.labels.get<std::int32_t>() + begin, args.grad_scale, result);
+  chunk_loss(exec, logits, args.labels.get<std::int32_t>() + begin, args.grad_scale, totals);
   if (!args.dhidden) return;
   Tensor dlogits = logits;
   if (hidden.dtype == DType::kBF16) {
@@ -86,19 +89,20 @@ void run_chunk(const Exec& exec, const HeadLoss& args, std::int64_t begin, std::
       {.a = dlogits, .b = hidden, .c = args.dweight, .a_layout = Layout::kTransposed, .mode = WriteMode::kAccumulate});
 }
 
-HeadLossResult run(const Exec& exec, const HeadLoss& args) {
+void run(const Exec& exec, const HeadLoss& args) {
   LS_CHECK(exec.workspace, "head_loss of {} needs a workspace", args.hidden.describe());
   const std::int64_t tokens = args.hidden.size(0);
   const auto* label = args.labels.get<std::int32_t>();
-  HeadLossResult result;
+  Totals totals;
   for (std::int64_t begin = 0; begin < tokens; begin += args.chunk_tokens) {
     const std::int64_t end = std::min(tokens, begin + args.chunk_tokens);
     if (std::any_of(label + begin, label + end, [](std::int32_t l) { return l >= 0; }))
-      run_chunk(exec, args, begin, end, result);
+      run_chunk(exec, args, begin, end, totals);
     else if (args.dhidden)
       fill_zero(exec, args.dhidden.narrow(0, begin, end));
   }
-  return result;
+  args.totals.get<double>()[0] += totals.loss_sum;
+  args.totals.get<double>()[1] += totals.num_tokens;
 }
 
 }  // namespace

@@ -55,9 +55,9 @@ void run(const Exec& exec, const Rotary& args) {
 
 // Angles reach millions of radians: formed and reduced in double, by the C library.
 void run_table(const Exec& exec, const RotaryTable& args) {
-  const std::int64_t half = args.inverse_frequency.numel();
+  const auto half = static_cast<std::int64_t>(args.inverse_frequency.size());
   const auto* position = args.positions.get<std::int32_t>();
-  const float* frequency = args.inverse_frequency.get<float>();
+  const float* frequency = args.inverse_frequency.data();
   float *cos = args.cos.get<float>(), *sin = args.sin.get<float>();
   parallel_for(exec, blocks_of_rows(args.positions.numel(), 16 * half),
                [=](std::int64_t, std::int64_t begin, std::int64_t end) {

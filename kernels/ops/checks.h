@@ -30,7 +30,9 @@ class OperandChecks {
   void expect_apart(std::string_view name, const Tensor& tensor, std::string_view other_name,
                     const Tensor& other) const;
 
-  // Throws Error(kData), naming the place, at the first value of an int32 [T] tensor outside lowest … highest.
+  // Throws Error(kData), naming the place, at the first value of an int32 [T] tensor outside lowest … highest. Looks at
+  // host memory alone: a device's values are checked where they come in (the trainer's loader holds every token against
+  // the vocabulary as it reads it), and kernels there must not follow a value that is outside.
   void expect_between(std::string_view name, const Tensor& values, std::int64_t lowest, std::int64_t highest) const;
 
  private:

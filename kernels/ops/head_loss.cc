@@ -3,7 +3,7 @@
 
 namespace longspan {
 
-HeadLossResult head_loss(const Exec& exec, const HeadLoss& args) {
+void head_loss(const Exec& exec, const HeadLoss& args) {
   const OperandChecks checks("head_loss", exec);
   checks.expect_float("hidden", args.hidden, 2, 2);
   checks.expect_float("weight", args.weight, 2, 2);
@@ -12,6 +12,7 @@ HeadLossResult head_loss(const Exec& exec, const HeadLoss& args) {
   checks.expect("labels", args.labels, DType::kI32, {tokens});
   LS_CHECK(static_cast<bool>(args.dhidden) == static_cast<bool>(args.dweight),
            "head_loss: dhidden {} and dweight {} go together", args.dhidden.describe(), args.dweight.describe());
+  checks.expect("totals", args.totals, DType::kF64, {2});
   LS_CHECK(args.chunk_tokens > 0, "head_loss: chunk_tokens is {}", args.chunk_tokens);
   if (args.dhidden) {
     checks.expect_like("dhidden", args.dhidden, args.hidden.dtype, args.hidden);
@@ -19,7 +20,7 @@ HeadLossResult head_loss(const Exec& exec, const HeadLoss& args) {
     checks.expect_apart("dhidden", args.dhidden, "hidden", args.hidden);
   }
   checks.expect_between("label", args.labels, -1, vocab - 1);
-  return choose_kernel<HeadLoss>("head_loss", exec, args.hidden.dtype).run(exec, args);
+  choose_kernel<HeadLoss>("head_loss", exec, args.hidden.dtype).run(exec, args);
 }
 
 }  // namespace longspan

@@ -19,18 +19,11 @@ struct KernelDesc {
   std::string describe() const;
 };
 
-// What an operator returns, by its arguments; most return nothing.
-template <class Args>
-struct KernelResult {
-  using Type = void;
-};
-
 template <class Args>
 class Kernel {
  public:
-  using Result = typename KernelResult<Args>::Type;
   using Refuse = Refusal (*)(const KernelDesc&);
-  using Run = Result (*)(const Exec&, const Args&);
+  using Run = void (*)(const Exec&, const Args&);
 
   constexpr Kernel(std::string_view name, Refuse why_unsupported, Run run)
       : name_(name), why_unsupported_(why_unsupported), run_(run) {}
@@ -38,7 +31,7 @@ class Kernel {
   std::string_view name() const { return name_; }
   Refusal why_unsupported(const KernelDesc& desc) const { return why_unsupported_(desc); }
   // The operands have been checked by the public function, which is the only caller outside tests.
-  Result run(const Exec& exec, const Args& args) const { return run_(exec, args); }
+  void run(const Exec& exec, const Args& args) const { run_(exec, args); }
 
  private:
   std::string_view name_;

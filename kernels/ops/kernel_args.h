@@ -1,6 +1,8 @@
 // Arguments of the operators whose public functions take them one by one; see layer_ops.h and training_ops.h.
 #pragma once
 
+#include <span>
+
 #include "kernels/ops/kernel.h"
 #include "kernels/ops/layer_ops.h"
 #include "kernels/ops/matmul.h"
@@ -15,7 +17,8 @@ struct EmbeddingBackward {
   Tensor tokens, dout, dtable;
 };
 struct RotaryTable {
-  Tensor positions, inverse_frequency;
+  Tensor positions;
+  std::span<const float> inverse_frequency;
   float attention_factor = 1;
   Tensor cos, sin;
 };
@@ -42,16 +45,7 @@ struct FillZero {
   Tensor out;
 };
 struct SumOfSquares {
-  Tensor x;
-};
-
-template <>
-struct KernelResult<HeadLoss> {
-  using Type = HeadLossResult;
-};
-template <>
-struct KernelResult<SumOfSquares> {
-  using Type = double;
+  Tensor x, out;
 };
 
 }  // namespace longspan

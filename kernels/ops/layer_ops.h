@@ -6,14 +6,17 @@
 // add_row_sum, else none.
 #pragma once
 
+#include <span>
+
 #include "kernels/core/exec.h"
 #include "kernels/ops/op_list.h"
 
 namespace longspan {
 
-// out[T,E] = table[V,E][tokens[T] int32]. Throws Error(kData) naming the place of a token outside the table.
+// out[T,E] = table[V,E][tokens[T] int32]. Throws Error(kData) naming the place of a token outside the table; on a
+// device, whose memory the host does not read (see expect_between), such a token's row is zeros.
 void embedding_forward(const Exec& exec, const Tensor& tokens, const Tensor& table, const Tensor& out);
-// dtable[V,E] fp32 += rows of dout[T,E], in token order.
+// dtable[V,E] fp32 += rows of dout[T,E], in token order. Tokens outside the table: as above, and left out on a device.
 void embedding_backward(const Exec& exec, const Tensor& tokens, const Tensor& dout, const Tensor& dtable);
 
 // y = x / sqrt(mean(x^2) + eps) * weight, over the last dimension (Zhang & Sennrich 2019, eq. 4).
@@ -33,10 +36,10 @@ struct RmsNormBackward {
 };
 void rms_norm_backward(const Exec& exec, const RmsNormBackward& args);
 
-// Tables for rotary positions: cos, sin [T, D/2] fp32 of positions[T] int32 times inverse_frequency [D/2] (fp32; the
-// angle is formed in double), both multiplied by attention_factor (YaRN's; 1 otherwise).
-void rotary_table(const Exec& exec, const Tensor& positions, const Tensor& inverse_frequency, float attention_factor,
-                  const Tensor& cos, const Tensor& sin);
+// Tables for rotary positions: cos, sin [T, D/2] fp32 of positions[T] int32 times inverse_frequency [D/2] (in host
+// memory on every device; the angle is formed in double), both multiplied by attention_factor (YaRN's; 1 otherwise).
+void rotary_table(const Exec& exec, const Tensor& positions, std::span<const float> inverse_frequency,
+                  float attention_factor, const Tensor& cos, const Tensor& sin);
 // In place on x[T,H,D]: pairs (x_i, x_{i+D/2}) turn by the angle (the half-split convention of Hugging Face's Llama).
 // kBackward turns the other way, which is the transpose.
 enum class RotaryDirection : std::uint8_t { kForward, kBackward };

@@ -3,13 +3,13 @@
 
 namespace longspan {
 
-void rotary_table(const Exec& exec, const Tensor& positions, const Tensor& inverse_frequency, float attention_factor,
-                  const Tensor& cos, const Tensor& sin) {
+void rotary_table(const Exec& exec, const Tensor& positions, std::span<const float> inverse_frequency,
+                  float attention_factor, const Tensor& cos, const Tensor& sin) {
   const OperandChecks checks("rotary_table", exec);
   checks.expect("positions", positions, DType::kI32, {positions.numel()});
-  checks.expect("inverse_frequency", inverse_frequency, DType::kF32, {inverse_frequency.numel()});
-  checks.expect("cos", cos, DType::kF32, {positions.size(0), inverse_frequency.size(0)});
-  checks.expect("sin", sin, DType::kF32, {positions.size(0), inverse_frequency.size(0)});
+  const auto pairs = static_cast<std::int64_t>(inverse_frequency.size());
+  checks.expect("cos", cos, DType::kF32, {positions.size(0), pairs});
+  checks.expect("sin", sin, DType::kF32, {positions.size(0), pairs});
   choose_kernel<RotaryTable>("rotary_table", exec, DType::kF32)
       .run(exec, {positions, inverse_frequency, attention_factor, cos, sin});
 }

@@ -16,18 +16,16 @@ struct HeadLoss {
   float grad_scale = 0;  // of each token's loss in the gradients (1 / tokens with a label in the whole batch)
   Tensor dhidden{};      // [T,E] same dtype, written; absent: loss only
   Tensor dweight{};      // [V,E] fp32 +=; absent exactly when dhidden is
+  Tensor totals;         // [2] fp64 +=: the sum of losses (natural log, unscaled), the number of tokens with a label
   std::int64_t chunk_tokens = 512;
 };
-struct HeadLossResult {
-  double loss_sum = 0;  // natural log, unscaled
-  std::int64_t num_tokens = 0;
-};
-// Throws Error(kData) naming the place of a label outside -1 … V-1. Scratch: chunk_tokens x V fp32, as many bf16
-// for bf16 operands, and a matmul's.
-HeadLossResult head_loss(const Exec& exec, const HeadLoss& args);
+// Throws Error(kData) naming the place of a label outside -1 … V-1; on a device, whose memory the host does not read,
+// such a token counts as one without a label (see expect_between). Scratch: chunk_tokens x V fp32, as many bf16 for
+// bf16 operands, and a matmul's.
+void head_loss(const Exec& exec, const HeadLoss& args);
 
-// Sum of squares of an fp32 tensor, in double, in a fixed order. NaN or infinity show in the result.
-double sum_of_squares(const Exec& exec, const Tensor& x);
+// out[1] fp64 += the sum of squares of an fp32 tensor, in double, in a fixed order. NaN or infinity show in the result.
+void sum_of_squares(const Exec& exec, const Tensor& x, const Tensor& out);
 
 // Decoupled weight decay Adam (Loshchilov & Hutter 2019, algorithm 2), all state fp32:
 //   g = grad * grad_scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;

@@ -9,9 +9,10 @@ namespace longspan::reference {
 namespace {
 
 void run_table(const Exec&, const RotaryTable& args) {
-  const std::int64_t half = args.inverse_frequency.numel();
+  const auto half = static_cast<std::int64_t>(args.inverse_frequency.size());
   for (std::int64_t i = 0; i < args.cos.numel(); ++i) {
-    const double angle = args.positions.get<std::int32_t>()[i / half] * load(args.inverse_frequency, i % half);
+    const double angle =
+        args.positions.get<std::int32_t>()[i / half] * static_cast<double>(args.inverse_frequency[i % half]);
     store(args.cos, i, std::cos(angle) * args.attention_factor);
     store(args.sin, i, std::sin(angle) * args.attention_factor);
   }

@@ -1,4 +1,6 @@
 // Every implementation of the layers' operators, against the double-precision reference.
+#include <array>
+
 #include "tests/conformance/conformance.h"
 
 namespace longspan::testing {
@@ -89,11 +91,12 @@ TEST(Conformance, RmsNormBackward) {
 }
 
 TEST(Conformance, RotaryTable) {
+  static constexpr std::array<float, 4> kFrequencies = {1.0f, 0.1f, 1e-3f, 1e-5f};
   std::vector<Case<RotaryTable>> cases;
   for (const std::int64_t tokens : {0, 1, 7, 40})
     cases.push_back({fmt::format("{} tokens, positions into the millions", tokens), [=](OperandSet& o) {
-                       return RotaryTable{o.indices(tokens, 1 << 21), o.values(DType::kF32, {1.0, 0.1f, 1e-3f, 1e-5f}),
-                                          1.25f, o.output_f32({tokens, 4}), o.output_f32({tokens, 4})};
+                       return RotaryTable{o.indices(tokens, 1 << 21), kFrequencies, 1.25f, o.output_f32({tokens, 4}),
+                                          o.output_f32({tokens, 4})};
                      }});
   check_operator<RotaryTable>(cases, {.fp32_bound = 1e-7, .dtypes = {DType::kF32}});
 }

@@ -46,6 +46,7 @@ class OperandSet {
   Tensor output_f32(const Shape& shape) { return result(make(DType::kF32, shape, {})); }
   // Read and written. Compared.
   Tensor updated(const Shape& shape, double scale = 1, Gaps gaps = {}) { return result(input(shape, scale, gaps)); }
+  Tensor updated_f64(const std::vector<double>& before) { return result(values(DType::kF64, before)); }
   Tensor updated_f32(const Shape& shape, double scale = 1) { return result(input_f32(shape, scale)); }
 
   // The values of all that was written, one vector an operand.

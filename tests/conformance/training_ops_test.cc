@@ -60,21 +60,28 @@ TEST(Conformance, MatmulOverSeveralBlocks) {
   check_operator<Matmul>(cases, {.fp32_bound = 2e-6, .threads = ThreadPromise::kSameBitsForSameThreads});
 }
 
-// What a reader of "bf16" would write first: the linear layer's output, and its gradient, rounded to bf16.
+// What a reader of "bf16" would write first: the linear layer's output, and its gradient, rounded to bf16. The loss is
+// formed before any rounding: that of a bf16 model is held to the bound of fp32.
 void plain_head_loss(const HeadLoss& args) {
   const std::int64_t tokens = args.hidden.size(0), width = args.hidden.size(1), vocab = args.weight.size(0);
   const auto rounded = [](float value) { return static_cast<float>(bf16(value)); };
   const std::vector<double> h = values_of(args.hidden), w = values_of(args.weight);
   std::vector<double> dhidden(h.size()), dweight(w.size());
   std::vector<float> logits(static_cast<std::size_t>(vocab));
+  double* totals = args.totals.get<double>();
   for (std::int64_t t = 0; t < tokens; ++t) {
     const auto label = static_cast<std::int64_t>(get_value(args.labels, t));
     if (label < 0) continue;
+    double exponentials = 0, label_logit = 0;
     for (std::int64_t j = 0; j < vocab; ++j) {
-      float sum = 0;
-      for (std::int64_t e = 0; e < width; ++e) sum += static_cast<float>(h[t * width + e] * w[j * width + e]);
-      logits[j] = rounded(sum);
+      double sum = 0;
+      for (std::int64_t e = 0; e < width; ++e) sum += h[t * width + e] * w[j * width + e];
+      exponentials += std::exp(sum);
+      if (j == label) label_logit = sum;
+      logits[j] = rounded(static_cast<float>(sum));
     }
+    totals[0] += std::log(exponentials) - label_logit;
+    totals[1] += 1;
     const float highest = *std::max_element(logits.begin(), logits.end());
     float total = 0;
     for (const float logit : logits) total += std::exp(logit - highest);
@@ -107,6 +114,9 @@ TEST(Conformance, HeadLoss) {
                                        .weight = o.input({s.vocab, s.width}, 0.5),
                                        .labels = o.indices(s.tokens, s.vocab),
                                        .grad_scale = 0.125f,
+                                       .dhidden = {},
+                                       .dweight = {},
+                                       .totals = o.updated_f64({0.75, 3}),
                                        .chunk_tokens = s.chunk};
                          for (std::int64_t t = s.tokens % 2; t < s.tokens; t += 3) set_value(args.labels, t, -1);
                          if (with_gradients) {
@@ -122,10 +132,12 @@ TEST(Conformance, HeadLoss) {
 TEST(Conformance, SumOfSquares) {
   std::vector<Case<SumOfSquares>> cases;
   for (const std::int64_t count : {0, 1, 7, 8, 9, 16384, 16385, 100003})
-    cases.push_back(
-        {fmt::format("{} elements", count), [=](OperandSet& o) { return SumOfSquares{o.input_f32({count}, 1e3)}; }});
-  cases.push_back(
-      {"values whose squares overflow fp32", [](OperandSet& o) { return SumOfSquares{o.input_f32({1000}, 1e25)}; }});
+    cases.push_back({fmt::format("{} elements", count), [=](OperandSet& o) {
+                       return SumOfSquares{o.input_f32({count}, 1e3), o.updated_f64({2.5})};
+                     }});
+  cases.push_back({"values whose squares overflow fp32", [](OperandSet& o) {
+                     return SumOfSquares{o.input_f32({1000}, 1e25), o.updated_f64({2.5})};
+                   }});
   // The longest chain of additions: half a block of 16384, where vectors have one lane.
   check_operator<SumOfSquares>(cases, {.fp32_bound = 8192 * 0x1p-53, .dtypes = {DType::kF32}});
 }

@@ -152,6 +152,18 @@ TEST(Generator, GreedyTakesTheLikeliestAndStopsAtTheEnd) {
   EXPECT_EQ(cut, std::vector<std::int32_t>(greedy.begin(), end + 1));
 }
 
+TEST(Generator, NamesATokenOutsideTheVocabulary) {
+  Machine machine(rich_config());
+  Generator generator(machine.model, machine.exec, machine.cache, 4);
+  for (const auto wrong : {std::int32_t{-1}, static_cast<std::int32_t>(machine.config.vocab)}) try {
+      generator.feed({&wrong, 1});
+      FAIL() << wrong;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kData);
+      EXPECT_NE(std::string(error.what()).find(fmt::format("token {} ", wrong)), std::string::npos) << error.what();
+    }
+}
+
 TEST(Generator, RefusesWhatDoesNotFit) {
   Machine machine(rich_config());
   Generator generator(machine.model, machine.exec, machine.cache, 4);

@@ -152,14 +152,15 @@ RunResult run_model(const ModelConfig& config, const Weights<float>& weights, co
     const auto rank = static_cast<std::size_t>(comm.rank());
     LocalTokens local(batch, plans[0]->home[rank]);
 
-    const HeadLossResult trained = model.forward_backward(exec, local.batch(), by_pattern, grad_scale, activations);
+    std::vector<double> sums(4);
+    const Tensor trained(sums.data(), DType::kF64, {2}), evaluated(sums.data() + 2, DType::kF64, {2});
+    model.forward_backward(exec, local.batch(), by_pattern, grad_scale, trained, activations);
     const std::int64_t peak = activations.peak_bytes();
-    const HeadLossResult evaluated = model.evaluate(exec, local.batch(), by_pattern, activations);
+    model.evaluate(exec, local.batch(), by_pattern, evaluated, activations);
     EXPECT_EQ(activations.used_bytes(), 0);
     EXPECT_EQ(scratch.used_bytes(), 0);
     EXPECT_EQ(activations.peak_bytes(), peak) << "evaluate needs no more than forward_backward";
 
-    std::vector<double> sums = {trained.loss_sum, static_cast<double>(trained.num_tokens), evaluated.loss_sum};
     comm.all_reduce(std::span<double>(sums), ReduceOp::kSum);
     comm.all_reduce(model.all_gradients(), ReduceOp::kSum);
     const std::lock_guard lock(mutex);

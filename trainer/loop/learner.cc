@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "kernels/core/host_copy.h"
 #include "kernels/ops/layer_ops.h"
 #include "kernels/ops/training_ops.h"
 #include "trainer/loop/precision.h"
@@ -40,6 +41,7 @@ Learner::Learner(const Config& config, Mesh& mesh, int num_threads, const Memory
       activations_("activations", with_room(budget.activations)),
       workspace_("workspace", with_room(budget.attention + budget.workspace)),
       exec_{.device = Device::kCpu, .num_threads = num_threads, .workspace = &workspace_},
+      figures_(state_.allocate_zeroed("figures of a step", MemoryCategory::kOptimizer, DType::kF64, {3})),
       model_(config.model, precision_of(config.run), Gradients::kKeep, weights_),
       optimizer_(config.optimizer, model_.parameters(), state_) {
   model_.initialize(config.run.seed);
@@ -66,18 +68,14 @@ void Learner::require_same_plans(const StepPlan& plan, std::int64_t step) {
              step);
 }
 
-HeadLossResult Learner::accumulate_gradients(StepPlan& plan, double total_labels, StepOutcome& outcome) {
-  HeadLossResult sum;
+void Learner::accumulate_gradients(StepPlan& plan, double total_labels, StepOutcome& outcome) {
   fill_zero(exec_, model_.all_gradients());
   for (PlannedMicroBatch& micro_batch : plan.micro_batches) {
     AttentionSet attention = attention_for(micro_batch);
-    const HeadLossResult part = model_.forward_backward(exec_, micro_batch.local.batch(), attention.by_pattern(),
-                                                        static_cast<float>(1 / total_labels), activations_);
-    sum.loss_sum += part.loss_sum;
-    sum.num_tokens += part.num_tokens;
+    model_.forward_backward(exec_, micro_batch.local.batch(), attention.by_pattern(),
+                            static_cast<float>(1 / total_labels), figures_.narrow(0, 0, 2), activations_);
     outcome.exposed_context_seconds += attention.exposed_seconds();
   }
-  return sum;
 }
 
 StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
@@ -91,14 +89,16 @@ StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
   outcome.num_tokens = static_cast<std::int64_t>(totals[1]);
   LS_REQUIRE(kData, labels > 0, "step {}: no token of the batch has a next token in its document to learn from", step);
 
-  const HeadLossResult local = accumulate_gradients(plan, labels, outcome);
+  fill_zero(exec_, figures_);
+  accumulate_gradients(plan, labels, outcome);
   const Stopwatch reduction;
   mesh_.world().all_reduce(model_.all_gradients(), ReduceOp::kSum);
   outcome.exposed_data_seconds = reduction.seconds();
 
   // Rank 0 alone sums the squares, so that all ranks clip alike whatever their number of threads.
-  const bool leads = mesh_.world().rank() == 0;
-  std::array<double, 2> sums = {local.loss_sum, leads ? sum_of_squares(exec_, model_.all_gradients()) : 0};
+  if (mesh_.world().rank() == 0) sum_of_squares(exec_, model_.all_gradients(), figures_.narrow(0, 2, 3));
+  const std::vector<double> figures = read_doubles(exec_, figures_);
+  std::array<double, 2> sums = {figures[0], figures[2]};
   mesh_.world().all_reduce(sums, ReduceOp::kSum);
   outcome.loss = sums[0] / labels;
   outcome.grad_norm = std::sqrt(sums[1]);
@@ -112,15 +112,15 @@ StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
 }
 
 double Learner::validate(const Loader& loader, const PlanPlace& place, std::int64_t count) {
-  std::array<double, 2> sums = {0, 0};
+  const Tensor totals = figures_.narrow(0, 0, 2);
+  fill_zero(exec_, totals);
   for (std::int64_t index = mesh_.data_rank(); index < count; index += mesh_.shape().data) {
     StepPlan plan = plan_step(loader, config_.model, place, {index}, 1);
     PlannedMicroBatch& only = plan.micro_batches.front();
     AttentionSet attention = attention_for(only);
-    const HeadLossResult part = model_.evaluate(exec_, only.local.batch(), attention.by_pattern(), activations_);
-    sums[0] += part.loss_sum;
-    sums[1] += static_cast<double>(part.num_tokens);
+    model_.evaluate(exec_, only.local.batch(), attention.by_pattern(), totals, activations_);
   }
+  std::vector<double> sums = read_doubles(exec_, totals);
   mesh_.world().all_reduce(sums, ReduceOp::kSum);
   LS_REQUIRE(kData, sums[1] > 0, "data.validation: no token has a next token in its document");
   return sums[0] / sums[1];

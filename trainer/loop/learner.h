@@ -40,13 +40,14 @@ class Learner {
 
  private:
   void require_same_plans(const StepPlan& plan, std::int64_t step);
-  HeadLossResult accumulate_gradients(StepPlan& plan, double total_labels, StepOutcome& outcome);
+  void accumulate_gradients(StepPlan& plan, double total_labels, StepOutcome& outcome);
   AttentionSet attention_for(const PlannedMicroBatch& micro_batch);
 
   const Config& config_;
   Mesh& mesh_;
   Arena weights_, state_, activations_, workspace_;
   Exec exec_;
+  Tensor figures_;  // [3] fp64 where the model runs: sum of losses, tokens with a label, squares of the gradient
   Model model_;
   Optimizer optimizer_;
 };
