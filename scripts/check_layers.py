@@ -20,6 +20,7 @@ ROOMS = {
     "parallel": ["kernels/core", "parallel/comm"],  # the mesh, which belongs to the post office
     "parallel/comm": ["kernels/core"],
     "parallel/context": ["kernels/core", "kernels/ops", "parallel", "parallel/comm"],
+    "parallel/pipeline": ["kernels/core", "parallel", "parallel/comm"],
     "models": ["kernels/core", "kernels/ops", "parallel", "parallel/comm", "parallel/context"],
 }
 BELOW_TRAINER = ["kernels/core", "kernels/ops", "kernels/cuda", "parallel", "parallel/comm", "parallel/context", "models"]
