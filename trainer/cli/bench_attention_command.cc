@@ -20,7 +20,7 @@ struct AttentionBenchArguments {
   AttentionBenchOptions attention;
   int threads = 0;
   std::int64_t value_dim = 0;
-  std::string precision = "fp32";
+  std::string precision = "fp32", spread = "equal";
   bool json = false;
 };
 
@@ -30,6 +30,8 @@ std::string json_line(const AttentionBenchRow& row) {
       {"bench", "attention"},
       {"commit", build_commit()},
       {"machine", machine_name()},
+      {"device", options.runtime->name()},
+      {"op", row.op},
       {"precision", name_of(options.dtype)},
       {"threads", options.threads},
       {"heads", options.heads},
@@ -37,11 +39,16 @@ std::string json_line(const AttentionBenchRow& row) {
       {"head_dim", options.head_dim},
       {"value_dim", options.value_dim},
       {"tokens", row.tokens},
+      {"documents", options.documents},
+      {"spread", options.spread == DocumentSpread::kMixed ? "mixed" : "equal"},
+      {"pairs", row.pairs},
       {"repetitions", options.repetitions},
       {"forward_ms", row.forward_ms},
       {"backward_ms", row.backward_ms},
       {"best_forward_ms", row.best_forward_ms},
       {"best_backward_ms", row.best_backward_ms},
+      {"op_forward_ms", row.op_forward_ms},
+      {"op_backward_ms", row.op_backward_ms},
       {"forward_gflops", row.forward_gflops},
       {"backward_gflops", row.backward_gflops},
       {"best_forward_gflops", row.best_forward_gflops},
@@ -66,6 +73,7 @@ int run(const AttentionBenchArguments& arguments) {
   options.dtype = arguments.precision == "bf16" ? DType::kBF16 : DType::kF32;
   options.threads =
       arguments.threads > 0 ? arguments.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.spread = arguments.spread == "mixed" ? DocumentSpread::kMixed : DocumentSpread::kEqual;
   LS_REQUIRE(kUsage, options.heads % options.kv_heads == 0, "--heads {} is no multiple of --kv-heads {}", options.heads,
              options.kv_heads);
   if (!arguments.json) {
@@ -102,6 +110,15 @@ void add_bench_attention_command(CLI::App& bench, Action& action) {
       ->delimiter(',')
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  attention->add_option("--documents", options.documents, "Documents packed into each length")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  attention->add_option("--spread", arguments->spread, "Lengths of the documents: equal, or mixed over two decades")
+      ->check(CLI::IsMember({"equal", "mixed"}))
+      ->capture_default_str();
+  attention->add_option("--op", options.op, "Name of the implementation to time [the one that would be chosen]");
+  attention->add_option("--matrix-size", options.matrix_size, "Of the square products; 0: 1024 on CPUs, 8192 on GPUs")
+      ->check(CLI::NonNegativeNumber);
   attention->add_option("--precision", arguments->precision, "fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();

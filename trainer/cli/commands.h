@@ -22,5 +22,6 @@ void add_bench_command(CLI::App& app, Action& action);
 // What can be timed: commands of `longspan bench`.
 void add_bench_attention_command(CLI::App& bench, Action& action);
 void add_bench_context_command(CLI::App& bench, Action& action);
+void add_bench_kernels_command(CLI::App& bench, Action& action);
 
 }  // namespace longspan
