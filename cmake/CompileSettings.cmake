@@ -20,7 +20,9 @@ add_library(longspan_settings INTERFACE)
 target_include_directories(longspan_settings INTERFACE "${PROJECT_SOURCE_DIR}")
 target_compile_options(longspan_settings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -fno-math-errno -ffp-contract=off>
-  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra --Werror=all-warnings>)
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra --Werror=all-warnings --expt-relaxed-constexpr>)
+# fmt 9 thinks that nvcc has but half of constexpr, and then does not compile in C++20.
+target_compile_definitions(longspan_settings INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>)
 if(LONGSPAN_SANITIZE)
   set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
   target_compile_options(longspan_settings INTERFACE

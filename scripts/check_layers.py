@@ -17,6 +17,10 @@ ROOMS = {
     "kernels/reference": ["kernels/core", "kernels/ops"],
     "kernels/cpu": ["kernels/core", "kernels/ops", "kernels/reference"],
     "kernels/cuda": ["kernels/core", "kernels/ops", "kernels/reference"],
+    "kernels/cuda/none": ["kernels/core", "kernels/ops", "kernels/cuda"],
+    "kernels/cuda/nvidia": ["kernels/core", "kernels/cuda", "kernels/cuda/runtime"],
+    "kernels/cuda/emulated": ["kernels/core", "kernels/cuda"],
+    "kernels/cuda/runtime": ["kernels/core", "kernels/cuda"],
     "parallel": ["kernels/core", "parallel/comm"],  # the mesh, which belongs to the post office
     "parallel/comm": ["kernels/core"],
     "parallel/context": ["kernels/core", "kernels/ops", "parallel", "parallel/comm"],
@@ -31,10 +35,15 @@ for place, name in enumerate(TRAINER):
 ROOMS["trainer/config"].append("trainer/data")  # a config is checked against the tokenizer and task it names
 ROOMS["tests"] = list(ROOMS)
 
+# Device code writes "device/NAME.cuh"; CMake chooses which of these folders that is in. All have the same names.
+DEVICE_FOLDERS = ["kernels/cuda/nvidia", "kernels/cuda/emulated"]
+MAY_USE_DEVICE = ["kernels/cuda", *DEVICE_FOLDERS, "tests"]
+
 # Libraries that one place alone may speak to; the rest of the house goes through that place.
 LIBRARIES = {
     r"mpi\.h": ["parallel/comm", "trainer/io", "trainer/checkpoint"],
-    r"cuda.*|cublas.*|cudnn.*|nccl\.h": ["kernels/cuda"],
+    r"cuda.*|cublas.*|cudnn.*|nccl\.h|nvtx3/.*": ["kernels/cuda/nvidia", "kernels/cuda/runtime"],
+    r"boost/context/.*": ["kernels/cuda/emulated"],
     r"hdf5\.h": ["trainer/io"],
     r"hwy/.*|immintrin\.h": ["kernels/cpu"],
     r"dnnl.*|oneapi/.*": ["kernels/cpu"],
@@ -85,12 +94,28 @@ def include_faults(root, room, bracket, name):
             if re.fullmatch(pattern, name) and room != "tests" and room not in places:
                 yield f"<{name}> is for {' and '.join(places)} alone"
         return
+    if name.startswith("device/"):
+        if room not in MAY_USE_DEVICE:
+            yield f'"{name}" is for kernels/cuda alone'
+        for folder in DEVICE_FOLDERS:
+            if not (root / folder / name).is_file():
+                yield f'"{name}" is not in {folder}'
+        return
     if not (root / name).is_file():
         yield f'"{name}" is no file of the project; quoted includes give the path from its root'
         return
     other = room_of(name)
     if other != room and other not in ROOMS[room]:
         yield f'{room} may not include "{name}": {other} is not below it'
+
+
+def unmatched_device_headers(root):
+    """Yields a fault for each header of the device's vocabulary that one of the folders lacks."""
+    names = {folder: {file.name for file in (root / folder / "device").glob("*.cuh")} for folder in DEVICE_FOLDERS}
+    for folder in DEVICE_FOLDERS:
+        for other in DEVICE_FOLDERS:
+            for name in sorted(names[other] - names[folder]):
+                yield f"{other}/device/{name}:1: has no counterpart in {folder}/device"
 
 
 def source_files(root):
@@ -107,6 +132,7 @@ def main(arguments):
         print(f"check_layers: no sources under {root}")
         return 1
     faults = [f"{file}:{line}: {what}" for file in files for line, what in faults_of(root, file)]
+    faults += unmatched_device_headers(root)
     print("\n".join(faults) if faults else f"check_layers: {len(files)} files in order")
     return 1 if faults else 0
 

@@ -12,6 +12,7 @@ required=(
   openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev
   libhwy-dev libdnnl-dev libsentencepiece-dev
+  libboost-context-dev
   libgtest-dev libgmock-dev
   iproute2
 )

@@ -13,6 +13,9 @@ IN_ORDER = {
     "kernels/cpu/fast.cc": '#include "kernels/core/platform.h"\n#if HWY_ONCE\n#endif\n',
     "models/model.h": '#pragma once\n#include <vector>\n#include "kernels/core/platform.h"\n',
     "tests/models/model_test.cc": '#include "models/model.h"\n',
+    "kernels/cuda/nvidia/device/warp.cuh": "#pragma once\n#include <cuda_runtime.h>\n",
+    "kernels/cuda/emulated/device/warp.cuh": "#pragma once\n",
+    "kernels/cuda/swiglu.cu": '#include "device/warp.cuh"\n',
 }
 
 
@@ -59,6 +62,21 @@ class CheckLayers(unittest.TestCase):
 
     def test_library_outside_its_room(self):
         self.assert_caught({"models/bad.cc": "#include <mpi.h>\n"}, "models/bad.cc:1:")
+
+    def test_cuda_outside_the_vocabulary(self):
+        self.assert_caught({"kernels/cuda/bad.cu": "#include <cuda_bf16.h>\n"}, "kernels/cuda/bad.cu:1:")
+
+    def test_device_header_on_one_side_alone(self):
+        name = "kernels/cuda/nvidia/device/math.cuh"
+        self.assert_caught({name: "#pragma once\n"}, f"{name}:1:")
+
+    def test_device_header_that_is_not_there(self):
+        code, text = self.check({"kernels/cuda/bad.cu": '\n#include "device/heat.cuh"\n'})
+        self.assertEqual(code, 1, text)
+        self.assertIn('kernels/cuda/bad.cu:2: "device/heat.cuh" is not in kernels/cuda/emulated', text)
+
+    def test_device_header_outside_its_rooms(self):
+        self.assert_caught({"models/bad.cc": '#include "device/warp.cuh"\n'}, "models/bad.cc:1:")
 
     def test_path_not_from_the_root(self):
         self.assert_caught({"models/bad.cc": '#include "model.h"\n'}, "models/bad.cc:1:")

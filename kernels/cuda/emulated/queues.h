@@ -1,0 +1,37 @@
+// Streams of the emulated GPU: queues of work that host code gave it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <mutex>
+
+#include "kernels/core/device_runtime.h"
+
+namespace longspan::cuda::emulated {
+
+// When queued work is done: a test's knob. kAtWaits: as late as the promises of streams and events allow, so that a
+// wait that is missing shows.
+enum class QueueTiming : std::uint8_t { kAtOnce, kAtWaits };
+// Of queues made from now on. Starts as kAtOnce.
+void set_queue_timing(QueueTiming timing);
+QueueTiming queue_timing();
+
+// The work of one stream. Whoever uses it holds the lock of its Queues.
+class Queue {
+ public:
+  explicit Queue(QueueTiming timing) : timing_(timing) {}
+  void push(std::function<void()> work);
+  // How much was given so far; do_until(mark()) does all of it.
+  std::int64_t mark() const { return done_ + static_cast<std::int64_t>(waiting_.size()); }
+  bool is_done(std::int64_t mark) const { return mark <= done_; }
+  void do_until(std::int64_t mark);
+
+ private:
+  QueueTiming timing_;
+  std::int64_t done_ = 0;
+  std::deque<std::function<void()>> waiting_;
+};
+
+}  // namespace longspan::cuda::emulated

@@ -1,0 +1,149 @@
+#include "kernels/cuda/emulated/runtime.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device_query.h"
+#include "kernels/cuda/emulated/memory.h"
+
+namespace longspan {
+namespace cuda::emulated {
+namespace {
+
+constexpr const char* kName = "emulated GPU (CUDA kernels on the host)";
+
+}  // namespace
+
+// A place in a queue. Never recorded, it is reached.
+class EmulatedEvent final : public DeviceEvent {
+ public:
+  EmulatedEvent(EmulatedRuntime& runtime, EventTiming timing) : runtime_(runtime), timing_(timing) {}
+
+  void record(Stream stream) override {
+    const std::lock_guard lock(runtime_.mutex_);
+    queue_ = &runtime_.queue_of(stream);
+    queue_->push([time = time_] { *time = std::chrono::steady_clock::now(); });
+    mark_ = queue_->mark();
+  }
+  void hold_back(Stream stream) override {
+    const std::lock_guard lock(runtime_.mutex_);
+    if (!queue_) return;
+    runtime_.queue_of(stream).push([queue = queue_, mark = mark_] { queue->do_until(mark); });
+  }
+  bool is_reached() override {
+    const std::lock_guard lock(runtime_.mutex_);
+    return !queue_ || queue_->is_done(mark_);
+  }
+  void wait() override {
+    const std::lock_guard lock(runtime_.mutex_);
+    if (queue_) queue_->do_until(mark_);
+  }
+  double milliseconds_since(const DeviceEvent& earlier) const override {
+    const auto& other = static_cast<const EmulatedEvent&>(earlier);
+    LS_CHECK(timing_ == EventTiming::kOn && other.timing_ == EventTiming::kOn, "an event made without timing");
+    return std::chrono::duration<double, std::milli>(*time_ - *other.time_).count();
+  }
+
+ private:
+  using Time = std::chrono::steady_clock::time_point;
+  EmulatedRuntime& runtime_;
+  EventTiming timing_;
+  Queue* queue_ = nullptr;
+  std::int64_t mark_ = 0;
+  std::shared_ptr<Time> time_ = std::make_shared<Time>();
+};
+
+EmulatedRuntime::EmulatedRuntime() : default_queue_(queue_timing()) {}
+EmulatedRuntime::~EmulatedRuntime() = default;
+
+std::string EmulatedRuntime::name() const {
+  return kName;
+}
+
+void* EmulatedRuntime::allocate(std::int64_t num_bytes) {
+  return allocate_device(num_bytes);
+}
+void EmulatedRuntime::release(void* memory, std::int64_t) noexcept {
+  release_device(memory);
+}
+
+void* EmulatedRuntime::allocate_pinned(std::int64_t num_bytes) {
+  void* memory = host_runtime().allocate_pinned(num_bytes);
+  const std::lock_guard lock(mutex_);
+  if (memory) pinned_[static_cast<const char*>(memory)] = num_bytes;
+  return memory;
+}
+void EmulatedRuntime::release_pinned(void* memory, std::int64_t num_bytes) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (pinned_.erase(static_cast<const char*>(memory)) > 0) host_runtime().release_pinned(memory, num_bytes);
+}
+
+Stream EmulatedRuntime::make_stream(StreamUse) {
+  const std::lock_guard lock(mutex_);
+  return {&queues_.emplace_back(queue_timing())};
+}
+
+void EmulatedRuntime::destroy(Stream stream) noexcept {
+  const std::lock_guard lock(mutex_);
+  Queue& queue = queue_of(stream);
+  queue.do_until(queue.mark());
+  // Kept for events that were recorded in it; it costs next to nothing.
+}
+
+std::unique_ptr<DeviceEvent> EmulatedRuntime::make_event(EventTiming timing) {
+  return std::make_unique<EmulatedEvent>(*this, timing);
+}
+
+Queue& EmulatedRuntime::queue_of(Stream stream) {
+  return stream.handle ? *static_cast<Queue*>(stream.handle) : default_queue_;
+}
+
+bool EmulatedRuntime::is_background(const void* memory, std::int64_t num_bytes) const {
+  if (is_device_memory(memory, num_bytes)) return true;
+  const char* begin = static_cast<const char*>(memory);
+  const auto after = pinned_.upper_bound(begin);
+  if (after == pinned_.begin()) return false;
+  const auto& [start, size] = *std::prev(after);
+  return begin + num_bytes <= start + size;
+}
+
+void EmulatedRuntime::enqueue(Stream stream, std::function<void()> work) {
+  const std::lock_guard lock(mutex_);
+  queue_of(stream).push([work = std::move(work)] {
+    const OpenMemory open;
+    work();
+  });
+}
+
+void EmulatedRuntime::copy(Stream stream, void* to, const void* from, std::int64_t num_bytes) {
+  if (num_bytes == 0) return;
+  const std::lock_guard lock(mutex_);
+  enqueue(stream, [=] { std::memmove(to, from, static_cast<std::size_t>(num_bytes)); });
+  if (!is_background(to, num_bytes) || !is_background(from, num_bytes)) synchronize(stream);
+}
+
+void EmulatedRuntime::zero(Stream stream, void* memory, std::int64_t num_bytes) {
+  LS_CHECK(num_bytes == 0 || is_device_memory(memory, num_bytes), "{} bytes to zero are not the device's", num_bytes);
+  if (num_bytes > 0) enqueue(stream, [=] { std::memset(memory, 0, static_cast<std::size_t>(num_bytes)); });
+}
+
+void EmulatedRuntime::synchronize(Stream stream) {
+  const std::lock_guard lock(mutex_);
+  Queue& queue = queue_of(stream);
+  queue.do_until(queue.mark());
+}
+
+}  // namespace cuda::emulated
+
+std::unique_ptr<DeviceRuntime> make_device_runtime(int ordinal) {
+  LS_REQUIRE(kEnvironment, ordinal == 0, "there is no GPU {}: this build emulates one, number 0", ordinal);
+  return std::make_unique<cuda::emulated::EmulatedRuntime>();
+}
+
+CudaDevices query_cuda_devices() {
+  return {{cuda::emulated::kName}, ""};
+}
+
+}  // namespace longspan
