@@ -59,6 +59,11 @@ std::string differing_lines(std::string_view first, std::string_view other, int 
 
 }  // namespace
 
+void Communicator::use_device(DeviceRuntime& runtime, Stream) {
+  fail(ErrorKind::kUnsupported, "ranks over {} exchange the host's memory, not that of {}; set run.device to cpu",
+       backend(), runtime.name());
+}
+
 void broadcast_string(Communicator& comm, std::string& text, int root) {
   auto num_bytes = static_cast<std::int64_t>(text.size());
   comm.broadcast(Tensor(&num_bytes, DType::kI64, {1}), root);

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/core/device_runtime.h"
 #include "kernels/core/tensor.h"
 
 namespace longspan {
@@ -21,11 +22,13 @@ struct Send {
   int peer;
   const void* data;
   std::int64_t num_bytes;
+  Device device = Device::kCpu;  // whose memory data is
 };
 struct Receive {
   int peer;
   void* data;
   std::int64_t num_bytes;
+  Device device = Device::kCpu;
 };
 
 // Transfers under way. The buffers belong to the transfer until wait() returns or test() is true. Destroying it before
@@ -36,6 +39,8 @@ class PendingTransfers {
   // Makes progress without blocking; true once all transfers of the group are done. Throws like wait(), but has no
   // deadline.
   virtual bool test() = 0;
+  // Host memory: returns when the transfers are done. Device memory: returns as soon as it can, and what the compute
+  // stream is given from then on starts once they are done.
   virtual void wait() = 0;
 };
 
@@ -47,7 +52,15 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual std::string_view backend() const = 0;  // "local", "mpi"
+  virtual std::string_view backend() const = 0;  // "local", "mpi", "tcp", "nccl"
+
+  // From now on buffers and tensors may lie in this device's memory too, both ends of a message on the same kind of
+  // memory. Transfers and collectives of device memory are ordered by streams: they start after what `compute` holds
+  // when they are called, and what it is given after wait(), or after the collective, starts once they are done. The
+  // runtime must outlive the communicator, and those split from it later, which inherit it. Not collective, but every
+  // rank that sends or receives device memory must have called it. Throws Error(kUnsupported) where a back-end knows
+  // the host's memory only.
+  virtual void use_device(DeviceRuntime& runtime, Stream compute);
 
   // Posts all sends and receives at once and returns; no order among them can deadlock. `what` names the group in
   // errors ("kv of step 3"). A rank may send to itself.
@@ -55,7 +68,7 @@ class Communicator {
                                                   std::string_view what) = 0;
 
   // Blocking collectives, in place where one tensor is given. Sums run in rank order 0 … P-1 on every rank, so all
-  // ranks get the same bits; kMax and kMin pass a NaN on. Tensors are contiguous and on the CPU; dtypes fp32, fp64,
+  // ranks get the same bits; kMax and kMin pass a NaN on. Tensors are contiguous and on one device; dtypes fp32, fp64,
   // int32, int64 (all_reduce, reduce_scatter) or any. This rank's own part of `in` and of `out` may be the same memory.
   virtual void all_reduce(const Tensor& tensor, ReduceOp op) = 0;
   virtual void all_reduce(std::span<double> values, ReduceOp op) = 0;

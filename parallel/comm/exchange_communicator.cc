@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "kernels/core/error.h"
+#include "parallel/comm/staged_transfers.h"
 
 namespace longspan {
 namespace {
@@ -36,8 +37,7 @@ void combine(std::byte* acc_bytes, const std::byte* x_bytes, std::int64_t n) {
 }
 
 void check_buffer(const Tensor& tensor, std::int64_t numel, std::string_view what) {
-  LS_CHECK(tensor.is_contiguous() && tensor.device == Device::kCpu, "{} of {} on {}", what, tensor.describe(),
-           name_of(tensor.device));
+  LS_CHECK(tensor.is_contiguous(), "{} of {} whose elements do not lie together", what, tensor.describe());
   LS_CHECK(tensor.numel() == numel, "{} of {}: expected {} elements", what, tensor.describe(), numel);
 }
 
@@ -54,15 +54,17 @@ std::vector<std::int64_t> offsets_of(std::span<const std::int64_t> counts) {
   return offsets;
 }
 
-std::byte* bytes_of(const Tensor& tensor) {
-  return static_cast<std::byte*>(tensor.data);
-}
-
-void copy_own(std::byte* to, const std::byte* from, std::int64_t num_bytes) {
-  if (to != from && num_bytes > 0) std::memmove(to, from, static_cast<std::size_t>(num_bytes));
-}
-
 }  // namespace
+
+void ExchangeCommunicator::use_device(DeviceRuntime& runtime, Stream compute) {
+  device_ = runtime.device() == Device::kCpu ? nullptr : std::make_shared<CommDevice>(runtime, compute);
+}
+
+std::unique_ptr<Communicator> ExchangeCommunicator::split(int color, int key) {
+  std::unique_ptr<ExchangeCommunicator> part = divide(color, key);
+  part->device_ = device_;
+  return part;
+}
 
 template <class T>
 ExchangeCommunicator::Reduction ExchangeCommunicator::reduction_of(ReduceOp op, std::string_view what) {
@@ -99,18 +101,52 @@ std::unique_ptr<PendingTransfers> ExchangeCommunicator::start(std::span<const Se
     if (send.peer != rank()) leaving += send.num_bytes;
   }
   for (const Receive& receive : receives) check(receive.peer, receive.num_bytes);
-  auto transfers = post(Channel::kPointToPoint, sends, receives, what);
+  auto transfers = post_any(Channel::kPointToPoint, sends, receives, what);
   bytes_sent_ += leaving;
   return transfers;
 }
 
+void ExchangeCommunicator::check_device(Device device, std::string_view what) const {
+  LS_CHECK(device == Device::kCpu || (device_ && device_->runtime().device() == device),
+           "'{}' on {}, but rank {} has not been told of its device: call use_device() first", what, name_of(device),
+           rank());
+}
+
+std::unique_ptr<PendingTransfers> ExchangeCommunicator::post_any(Channel channel, std::span<const Send> sends,
+                                                                 std::span<const Receive> receives,
+                                                                 std::string_view what) {
+  for (const Send& send : sends) check_device(send.device, what);
+  for (const Receive& receive : receives) check_device(receive.device, what);
+  if (moves_device_memory() || !any_on_device(sends, receives)) return post(channel, sends, receives, what);
+  return std::make_unique<StagedTransfers>(device_, sends, receives,
+                                           [&](std::span<const Send> outgoing, std::span<const Receive> incoming) {
+                                             return post(channel, outgoing, incoming, what);
+                                           });
+}
+
 void ExchangeCommunicator::exchange(std::span<const Send> sends, std::span<const Receive> receives,
                                     std::string_view what) {
-  post(Channel::kCollective, sends, receives, what)->wait();
+  post_any(Channel::kCollective, sends, receives, what)->wait();
+}
+
+ExchangeCommunicator::Place ExchangeCommunicator::place_of(const Tensor& tensor) const {
+  check_device(tensor.device, tensor.describe());
+  return {static_cast<std::byte*>(tensor.data), tensor.device};
+}
+
+// On the host it is done when it returns, and so where one end is the host's.
+void ExchangeCommunicator::copy_own(const Place& to, const Place& from, std::int64_t num_bytes) {
+  if (to.data == from.data || num_bytes == 0) return;
+  if (to.device == Device::kCpu && from.device == Device::kCpu) {
+    std::memmove(to.data, from.data, static_cast<std::size_t>(num_bytes));
+    return;
+  }
+  device_->runtime().copy(device_->compute(), to.data, from.data, num_bytes);
+  if (to.device != from.device) device_->runtime().synchronize(device_->compute());
 }
 
 // In rounds: each rank receives one chunk of its own part from everybody and sums it in rank order.
-void ExchangeCommunicator::reduce_scatter(const Reduction& reduction, const std::byte* in, std::byte* out,
+void ExchangeCommunicator::reduce_scatter(const Reduction& reduction, const Place& in, const Place& out,
                                           std::span<const std::int64_t> counts) {
   const int me = rank();
   const int num_ranks = size();
@@ -131,23 +167,31 @@ void ExchangeCommunicator::reduce_scatter(const Reduction& reduction, const std:
     receives.clear();
     for (int step = 1; step < num_ranks; ++step) {  // each starts with its neighbour: no rank is everybody's first
       const int peer = (me + step) % num_ranks;
-      if (length(peer) > 0) sends.push_back({peer, in + (offsets[peer] + begin) * width, length(peer) * width});
+      if (length(peer) > 0) {
+        sends.push_back({peer, in.data + (offsets[peer] + begin) * width, length(peer) * width, in.device});
+      }
       if (mine > 0) receives.push_back({peer, scratch_.data() + peer * slot_bytes, mine * width});
     }
     exchange(sends, receives, reduction.what);
 
-    const std::byte* own = in + (offsets[me] + begin) * width;
+    const Place own = in + (offsets[me] + begin) * width;
+    const bool on_host = in.device == Device::kCpu;
+    std::byte* const own_slot = scratch_.data() + me * slot_bytes;
+    if (!on_host) copy_own({own_slot, Device::kCpu}, own, mine * width);
+    const std::byte* own_bytes = on_host ? own.data : own_slot;
+    std::byte* const sum = on_host ? out.data + begin * width : own_slot;
     for (std::int64_t at = 0; at < mine * width; at += kBlockBytes) {
       const std::int64_t num_bytes = std::min(kBlockBytes, mine * width - at);
-      const auto part = [&](int r) { return (r == me ? own : scratch_.data() + r * slot_bytes) + at; };
+      const auto part = [&](int r) { return (r == me ? own_bytes : scratch_.data() + r * slot_bytes) + at; };
       std::memcpy(acc, part(0), static_cast<std::size_t>(num_bytes));
       for (int r = 1; r < num_ranks; ++r) reduction.combine(acc, part(r), num_bytes / width);
-      std::memcpy(out + begin * width + at, acc, static_cast<std::size_t>(num_bytes));
+      std::memcpy(sum + at, acc, static_cast<std::size_t>(num_bytes));
     }
+    if (!on_host) copy_own(out + begin * width, {own_slot, Device::kCpu}, mine * width);
   }
 }
 
-void ExchangeCommunicator::all_gather(const std::byte* in, std::byte* out, std::span<const std::int64_t> counts,
+void ExchangeCommunicator::all_gather(const Place& in, const Place& out, std::span<const std::int64_t> counts,
                                       std::int64_t element_bytes, std::string_view what) {
   const int me = rank();
   const std::vector<std::int64_t> offsets = offsets_of(counts);
@@ -155,19 +199,19 @@ void ExchangeCommunicator::all_gather(const std::byte* in, std::byte* out, std::
   std::vector<Receive> receives;
   for (int step = 1; step < size(); ++step) {
     const int peer = (me + step) % size();
-    if (counts[me] > 0) sends.push_back({peer, in, counts[me] * element_bytes});
+    if (counts[me] > 0) sends.push_back({peer, in.data, counts[me] * element_bytes, in.device});
     if (counts[peer] > 0) {
-      receives.push_back({peer, out + offsets[peer] * element_bytes, counts[peer] * element_bytes});
+      receives.push_back({peer, out.data + offsets[peer] * element_bytes, counts[peer] * element_bytes, out.device});
     }
   }
   copy_own(out + offsets[me] * element_bytes, in, counts[me] * element_bytes);
   exchange(sends, receives, what);
 }
 
-void ExchangeCommunicator::all_reduce(const Reduction& reduction, std::byte* values, std::int64_t num_elements) {
+void ExchangeCommunicator::all_reduce(const Reduction& reduction, const Place& values, std::int64_t num_elements) {
   std::vector<std::int64_t> counts(size());
   for (int r = 0; r < size(); ++r) counts[r] = num_elements / size() + (r < num_elements % size() ? 1 : 0);
-  std::byte* own = values + offsets_of(counts)[rank()] * reduction.element_bytes;
+  const Place own = values + offsets_of(counts)[rank()] * reduction.element_bytes;
   reduce_scatter(reduction, values, own, counts);
   all_gather(own, values, counts, reduction.element_bytes, reduction.what);
 }
@@ -175,12 +219,12 @@ void ExchangeCommunicator::all_reduce(const Reduction& reduction, std::byte* val
 void ExchangeCommunicator::all_reduce(const Tensor& tensor, ReduceOp op) {
   check_buffer(tensor, tensor.numel(), "all_reduce");
   const std::string what = fmt::format("all_reduce of {}", tensor.describe());
-  all_reduce(reduction_of(tensor.dtype, op, what), bytes_of(tensor), tensor.numel());
+  all_reduce(reduction_of(tensor.dtype, op, what), place_of(tensor), tensor.numel());
 }
 
 void ExchangeCommunicator::all_reduce(std::span<double> values, ReduceOp op) {
   const std::string what = fmt::format("all_reduce of fp64[{}]", values.size());
-  all_reduce(reduction_of<double>(op, what), reinterpret_cast<std::byte*>(values.data()),
+  all_reduce(reduction_of<double>(op, what), Place{reinterpret_cast<std::byte*>(values.data()), Device::kCpu},
              static_cast<std::int64_t>(values.size()));
 }
 
@@ -188,8 +232,8 @@ void ExchangeCommunicator::all_gather_v(const Tensor& in, const Tensor& out, std
   const std::int64_t total = checked_sum(counts, size(), "all_gather");
   check_buffer(in, counts[rank()], "all_gather");
   check_buffer(out, total, "all_gather");
-  LS_CHECK(in.dtype == out.dtype, "all_gather of {} into {}", in.describe(), out.describe());
-  all_gather(bytes_of(in), bytes_of(out), counts, size_of(out.dtype),
+  LS_CHECK(in.dtype == out.dtype && in.device == out.device, "all_gather of {} into {}", in.describe(), out.describe());
+  all_gather(place_of(in), place_of(out), counts, size_of(out.dtype),
              fmt::format("all_gather into {}", out.describe()));
 }
 
@@ -197,16 +241,17 @@ void ExchangeCommunicator::reduce_scatter_v(const Tensor& in, const Tensor& out,
   const std::int64_t total = checked_sum(counts, size(), "reduce_scatter");
   check_buffer(in, total, "reduce_scatter");
   check_buffer(out, counts[rank()], "reduce_scatter");
-  LS_CHECK(in.dtype == out.dtype, "reduce_scatter of {} into {}", in.describe(), out.describe());
+  LS_CHECK(in.dtype == out.dtype && in.device == out.device, "reduce_scatter of {} into {}", in.describe(),
+           out.describe());
   const std::string what = fmt::format("reduce_scatter of {}", in.describe());
-  reduce_scatter(reduction_of(in.dtype, ReduceOp::kSum, what), bytes_of(in), bytes_of(out), counts);
+  reduce_scatter(reduction_of(in.dtype, ReduceOp::kSum, what), place_of(in), place_of(out), counts);
 }
 
 void ExchangeCommunicator::all_to_all_v(const Tensor& in, std::span<const std::int64_t> send_counts, const Tensor& out,
                                         std::span<const std::int64_t> receive_counts) {
   check_buffer(in, checked_sum(send_counts, size(), "all_to_all"), "all_to_all");
   check_buffer(out, checked_sum(receive_counts, size(), "all_to_all"), "all_to_all");
-  LS_CHECK(in.dtype == out.dtype, "all_to_all of {} into {}", in.describe(), out.describe());
+  LS_CHECK(in.dtype == out.dtype && in.device == out.device, "all_to_all of {} into {}", in.describe(), out.describe());
   const int me = rank();
   LS_CHECK(send_counts[me] == receive_counts[me], "all_to_all: {} elements to itself, {} from itself", send_counts[me],
            receive_counts[me]);
@@ -217,12 +262,14 @@ void ExchangeCommunicator::all_to_all_v(const Tensor& in, std::span<const std::i
   std::vector<Receive> receives;
   for (int step = 1; step < size(); ++step) {
     const int peer = (me + step) % size();
-    if (send_counts[peer] > 0) sends.push_back({peer, bytes_of(in) + from[peer] * width, send_counts[peer] * width});
+    if (send_counts[peer] > 0) {
+      sends.push_back({peer, place_of(in).data + from[peer] * width, send_counts[peer] * width, in.device});
+    }
     if (receive_counts[peer] > 0) {
-      receives.push_back({peer, bytes_of(out) + to[peer] * width, receive_counts[peer] * width});
+      receives.push_back({peer, place_of(out).data + to[peer] * width, receive_counts[peer] * width, out.device});
     }
   }
-  copy_own(bytes_of(out) + to[me] * width, bytes_of(in) + from[me] * width, send_counts[me] * width);
+  copy_own(place_of(out) + to[me] * width, place_of(in) + from[me] * width, send_counts[me] * width);
   exchange(sends, receives, fmt::format("all_to_all of {}", in.describe()));
 }
 
@@ -236,11 +283,13 @@ void ExchangeCommunicator::broadcast(const Tensor& tensor, int root) {
   int reach = 1;  // places below it have the data
   while (reach <= place) reach *= 2;
   if (place > 0) {
-    const Receive receive{rank_at(place - reach / 2), tensor.data, tensor.num_bytes()};
+    const Receive receive{rank_at(place - reach / 2), tensor.data, tensor.num_bytes(), tensor.device};
     exchange({}, {&receive, 1}, what);
   }
   std::vector<Send> sends;
-  for (; place + reach < size(); reach *= 2) sends.push_back({rank_at(place + reach), tensor.data, tensor.num_bytes()});
+  for (; place + reach < size(); reach *= 2) {
+    sends.push_back({rank_at(place + reach), tensor.data, tensor.num_bytes(), tensor.device});
+  }
   exchange(sends, {}, what);
 }
 

@@ -13,10 +13,10 @@ namespace longspan {
 
 std::unique_ptr<PendingTransfers> LocalCommunicator::post(Channel channel, std::span<const Send> sends,
                                                           std::span<const Receive> receives, std::string_view what) {
-  return std::make_unique<LocalTransfers>(*group_, rank_, channel, sends, receives, what);
+  return std::make_unique<LocalTransfers>(*group_, rank_, device(), channel, sends, receives, what);
 }
 
-std::unique_ptr<Communicator> LocalCommunicator::split(int color, int key) {
+std::unique_ptr<ExchangeCommunicator> LocalCommunicator::divide(int color, int key) {
   LS_CHECK(color >= 0, "split with colour {}", color);
   const int num_ranks = size();
   std::int32_t mine[2] = {color, key};

@@ -20,10 +20,11 @@ class LocalCommunicator final : public ExchangeCommunicator {
   int rank() const override { return rank_; }
   int size() const override { return group_->size(); }
   std::string_view backend() const override { return "local"; }
-  std::unique_ptr<Communicator> split(int color, int key) override;
   void abort(const std::string& reason) noexcept override;
 
  protected:
+  std::unique_ptr<ExchangeCommunicator> divide(int color, int key) override;
+  bool moves_device_memory() const override { return true; }
   std::unique_ptr<PendingTransfers> post(Channel channel, std::span<const Send> sends,
                                          std::span<const Receive> receives, std::string_view what) override;
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 
 #include "kernels/core/error.h"
+#include "parallel/comm/staged_transfers.h"
 
 namespace longspan {
 namespace {
@@ -29,9 +31,10 @@ LocalGroup::LocalGroup(LocalWorld& world, std::int64_t id, std::vector<int> worl
   for (auto& queues : queues_) queues.resize(world_ranks_.size() * world_ranks_.size());
 }
 
-LocalTransfers::LocalTransfers(LocalGroup& group, int rank, Channel channel, std::span<const Send> sends,
-                               std::span<const Receive> receives, std::string_view what)
-    : group_(group), world_(group.world()), rank_(rank), what_(what) {
+LocalTransfers::LocalTransfers(LocalGroup& group, int rank, std::shared_ptr<CommDevice> device, Channel channel,
+                               std::span<const Send> sends, std::span<const Receive> receives, std::string_view what)
+    : group_(group), world_(group.world()), rank_(rank), device_(std::move(device)), what_(what) {
+  if (any_on_device(sends, receives)) ready_ = device_->mark(device_->compute());
   transfers_.reserve(sends.size() + receives.size());
   for (const Send& send : sends) {
     transfers_.push_back({.direction = Direction::kSend,
@@ -39,6 +42,7 @@ LocalTransfers::LocalTransfers(LocalGroup& group, int rank, Channel channel, std
                           .source = send.data,
                           .target = nullptr,
                           .num_bytes = send.num_bytes,
+                          .device = send.device,
                           .owner = this});
   }
   for (const Receive& receive : receives) {
@@ -47,6 +51,7 @@ LocalTransfers::LocalTransfers(LocalGroup& group, int rank, Channel channel, std
                           .source = nullptr,
                           .target = receive.data,
                           .num_bytes = receive.num_bytes,
+                          .device = receive.device,
                           .owner = this});
   }
   Lock lock(world_.mutex());
@@ -58,8 +63,8 @@ LocalTransfers::LocalTransfers(LocalGroup& group, int rank, Channel channel, std
 // Dropped unfinished only when its rank fails: the peers' waits could never end, and must not touch the buffers.
 LocalTransfers::~LocalTransfers() {
   Lock lock(world_.mutex());
-  if (num_open_ == 0) return;
-  world_.abort_locked(world_rank(), fmt::format("gave up {}", describe()));
+  if (num_open_ == 0 && settled_) return;
+  if (num_open_ > 0) world_.abort_locked(world_rank(), fmt::format("gave up {}", describe()));
   leave_copies(lock);
 }
 
@@ -85,6 +90,20 @@ void LocalTransfers::match(Channel channel, LocalTransfer& mine) {
   other->owner->changed_.notify_all();
 }
 
+std::shared_ptr<DeviceEvent> LocalTransfers::copy(const LocalTransfer& from, const LocalTransfer& to) const {
+  if (from.num_bytes == 0) return nullptr;
+  if (from.device == Device::kCpu && to.device == Device::kCpu) {
+    std::memcpy(to.target, from.source, static_cast<std::size_t>(from.num_bytes));
+    return nullptr;
+  }
+  LS_CHECK(device_, "'{}' with a rank on a device, but rank {} has not been told of its own: call use_device() first",
+           what_, world_rank());
+  for (const LocalTransfer* side : {&from, &to})
+    if (side->owner->ready_) side->owner->ready_->hold_back(device_->transfers());
+  device_->runtime().copy(device_->transfers(), to.target, from.source, from.num_bytes);
+  return device_->mark(device_->transfers());
+}
+
 void LocalTransfers::copy_matched(Lock& lock) {
   for (LocalTransfer& mine : transfers_) {
     if (mine.state != State::kMatched) continue;
@@ -92,16 +111,38 @@ void LocalTransfers::copy_matched(Lock& lock) {
     mine.state = other.state = State::kCopying;
     const LocalTransfer& from = mine.direction == Direction::kSend ? mine : other;
     const LocalTransfer& to = mine.direction == Direction::kSend ? other : mine;
-    if (mine.num_bytes > 0) {
-      lock.unlock();
-      std::memcpy(to.target, from.source, static_cast<std::size_t>(mine.num_bytes));
-      lock.lock();
+    std::shared_ptr<DeviceEvent> copied;
+    std::exception_ptr failure;
+    lock.unlock();
+    try {
+      copied = copy(from, to);
+    } catch (...) {
+      failure = std::current_exception();
     }
+    lock.lock();
+    mine.copied = other.copied = copied;
     mine.state = other.state = State::kDone;
     --num_open_;
     --other.owner->num_open_;
     other.owner->changed_.notify_all();
+    if (failure) std::rethrow_exception(failure);
     throw_if_aborted(lock);
+  }
+}
+
+bool LocalTransfers::copies_are_done() const {
+  return std::all_of(transfers_.begin(), transfers_.end(),
+                     [](const LocalTransfer& t) { return t.copied == nullptr || t.copied->is_reached(); });
+}
+
+void LocalTransfers::settle() {
+  settled_ = true;
+  for (const LocalTransfer& mine : transfers_) {
+    if (mine.copied == nullptr) continue;
+    if (mine.device == Device::kCpu)
+      mine.copied->wait();
+    else
+      mine.copied->hold_back(device_->compute());
   }
 }
 
@@ -119,16 +160,32 @@ void LocalTransfers::leave_copies(Lock& lock) {
     changed_.wait(lock, [&] { return mine.state != State::kCopying; });
   }
   num_open_ = 0;
+  if (settled_) return;
+  settled_ = true;
+  for (const LocalTransfer& mine : transfers_) {
+    try {
+      if (mine.copied) mine.copied->wait();
+    } catch (const Error&) {  // of a rank that fails already; it tells its own reason
+    }
+  }
 }
 
 bool LocalTransfers::test() {
   Lock lock(world_.mutex());
   throw_if_aborted(lock);
   copy_matched(lock);
-  return num_open_ == 0;
+  if (num_open_ > 0) return false;
+  lock.unlock();  // nobody else touches what is done
+  settled_ = settled_ || copies_are_done();
+  return settled_;
 }
 
 void LocalTransfers::wait() {
+  wait_for_copies();
+  settle();
+}
+
+void LocalTransfers::wait_for_copies() {
   Lock lock(world_.mutex());
   wait_began_ = std::chrono::steady_clock::now();
   const auto deadline = wait_began_ + std::chrono::milliseconds(world_.timeout_ms());

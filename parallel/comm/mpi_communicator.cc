@@ -172,10 +172,10 @@ class MpiCommunicator final : public ExchangeCommunicator {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(world_ranks_.size()); }
   std::string_view backend() const override { return "mpi"; }
-  std::unique_ptr<Communicator> split(int color, int key) override;
   void abort(const std::string& reason) noexcept override { world_.abort(reason); }
 
  protected:
+  std::unique_ptr<ExchangeCommunicator> divide(int color, int key) override;
   std::unique_ptr<PendingTransfers> post(Channel channel, std::span<const Send> sends,
                                          std::span<const Receive> receives, std::string_view what) override;
 
@@ -231,7 +231,7 @@ std::unique_ptr<PendingTransfers> MpiCommunicator::post(Channel channel, std::sp
   return transfers;
 }
 
-std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {
+std::unique_ptr<ExchangeCommunicator> MpiCommunicator::divide(int color, int key) {
   LS_CHECK(color >= 0, "split with colour {}", color);
   barrier();  // MPI's split has no deadline; once all ranks are here it needs none
   MPI_Comm part = MPI_COMM_NULL;

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "tests/multirank/rank_bodies.h"
+#include "tests/parallel/lazy_device.h"
 
 namespace longspan::testing {
 namespace {
@@ -216,6 +217,37 @@ TEST(LocalFaults, BuffersOutliveTheCopiesOfAFailingRank) {
       comm.barrier();
     });
     EXPECT_EQ(outcome.message, fmt::format("rank {}: failed", round % 4));
+  }
+}
+
+TEST(LocalFaults, DeviceMemoryNeedsADevice) {
+  const Outcome outcome = outcome_of(2, kLong, [](Communicator& comm) {
+    float value = 0;
+    comm.all_reduce(Tensor(&value, DType::kF32, {1}, Device::kCuda), ReduceOp::kSum);
+  });
+  EXPECT_EQ(outcome.kind, ErrorKind::kInternal);
+  EXPECT_THAT(outcome.message, AllOf(HasSubstr("fp32[1]"), HasSubstr("use_device")));
+}
+
+// A rank that fails leaves its device memory only once no copy of a peer touches it.
+TEST(LocalFaults, DeviceBuffersOutliveTheCopiesOfAFailingRank) {
+  for (int round = 0; round < 8; ++round) {
+    std::vector<LazyDevice> devices(3);
+    const Outcome outcome = outcome_of(3, kLong, [&](Communicator& comm) {
+      LazyDevice& device = devices[static_cast<std::size_t>(comm.rank())];
+      const auto group = comm.split(0, comm.rank());
+      group->use_device(device, device.make_stream(StreamUse::kCompute));
+      const auto release = [&](void* memory) { host_runtime().release(memory, 100'000); };
+      const std::unique_ptr<void, decltype(release)> out(device.allocate(100'000), release);
+      const std::unique_ptr<void, decltype(release)> in(device.allocate(100'000), release);
+      const Send send{(comm.rank() + 1) % 3, out.get(), 100'000, Device::kCuda};
+      const Receive receive{(comm.rank() + 2) % 3, in.get(), 100'000, Device::kCuda};
+      const auto pending = group->start({&send, 1}, {&receive, 1}, "kv");
+      if (comm.rank() == round % 3) fail(ErrorKind::kData, "failed");
+      pending->wait();
+      comm.barrier();
+    });
+    EXPECT_EQ(outcome.message, fmt::format("rank {}: failed", round % 3));
   }
 }
 

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "tests/multirank/rank_bodies.h"
+#include "tests/parallel/lazy_device.h"
 #include "trainer/launch/launch.h"
 
 namespace longspan::testing {
@@ -23,6 +24,15 @@ int run(const CommOptions& options) {
         }
         ++num_run;
       }
+    }
+    LazyDevice device;
+    for (const DeviceBody& body : device_bodies()) {
+      try {
+        run_on_device(world, device, body);
+      } catch (const Error& error) {
+        fail(error.kind(), "{}: {}", body.name, error.what());
+      }
+      ++num_run;
     }
   });
   if (rank == 0) fmt::print("{} bodies run, exit code {}\n", num_run, code);

@@ -19,6 +19,20 @@ struct RankBody {
 std::span<const RankBody> collective_bodies();
 std::span<const RankBody> transfer_bodies();
 
+// The same for ranks with a device each; comm has been told of it and of the compute stream.
+struct DeviceRank {
+  Communicator& comm;
+  DeviceRuntime& runtime;
+  Stream compute;
+};
+struct DeviceBody {
+  const char* name;
+  void (*run)(const DeviceRank&);
+};
+std::span<const DeviceBody> device_bodies();
+// Runs a body on this rank of a fresh communicator.
+void run_on_device(Communicator& world, DeviceRuntime& runtime, const DeviceBody& body);
+
 inline void expect(bool condition, std::string_view what) {
   LS_REQUIRE(kInternal, condition, "expected {}", what);
 }

@@ -120,7 +120,8 @@ class Builder {
 
   // Whether the segments appended last, for an earlier head, hold for this one too: lists differ where a task has some
   // of the heads only.
-  bool covers_alike(const std::vector<TileSegment>& seen, const std::vector<std::size_t>& met, std::int64_t head) const {
+  bool covers_alike(const std::vector<TileSegment>& seen, const std::vector<std::size_t>& met,
+                    std::int64_t head) const {
     return std::all_of(met.begin(), met.end(), [&](std::size_t s) {
       return has_all_heads(seen[s], head) && has_all_heads(seen[s], head - width_);
     });
@@ -142,13 +143,12 @@ class Builder {
   void add_item(std::int64_t first, std::int64_t head) {
     const auto narrow = [](auto value) { return static_cast<std::int32_t>(value); };
     const std::int64_t named = stays_ == Stays::kKeys ? head / width_ : head;
-    tiles_.items.push_back(
-        {narrow(first), narrow(named), narrow(segment_begin_), narrow(tiles_.segments.size())});
+    tiles_.items.push_back({narrow(first), narrow(named), narrow(segment_begin_), narrow(tiles_.segments.size())});
     std::int64_t cost = shape_.item_steps;
     for (std::size_t s = segment_begin_; s < tiles_.segments.size(); ++s) {
       const TileSegment& segment = tiles_.segments[s];
-      const std::int64_t heads = std::min<std::int64_t>(segment.head_end, head + width_) -
-                                 std::max<std::int64_t>(segment.head_begin, head);
+      const std::int64_t heads =
+          std::min<std::int64_t>(segment.head_end, head + width_) - std::max<std::int64_t>(segment.head_begin, head);
       cost += steps_of(segment, shape_.step_rows) * (stays_ == Stays::kKeys ? heads : 1);
     }
     tiles_.costs.push_back(cost);

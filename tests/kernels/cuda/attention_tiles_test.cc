@@ -55,8 +55,9 @@ std::multiset<Triple> triples_by_queries(const AttentionTiles& tiles, const Tile
       if (row >= rows) continue;
       EXPECT_TRUE(lanes.insert({row, head}).second) << "row " << row << " of head " << head << " is in two items";
       for (std::int64_t s = item.segment_begin; s < item.segment_end; ++s)
-        for_each_pair(tiles.segments[s], row, head, shape.step_rows,
-                      [&](std::int64_t key) { triples.insert({head, row, key}); });
+        for_each_pair(tiles.segments[s], row, head, shape.step_rows, [&](std::int64_t key) {
+          triples.insert({head, row, key});
+        });
     }
   return triples;
 }
@@ -73,8 +74,9 @@ std::multiset<Triple> triples_by_keys(const AttentionTiles& tiles, const TileSha
         const std::int64_t first = std::max<std::int64_t>(segment.head_begin, item.head * heads_per_kv);
         const std::int64_t last = std::min<std::int64_t>(segment.head_end, (item.head + 1) * heads_per_kv);
         for (std::int64_t head = first; head < last; ++head)
-          for_each_pair(segment, key, head, shape.step_rows,
-                        [&](std::int64_t row) { triples.insert({head, row, key}); });
+          for_each_pair(segment, key, head, shape.step_rows, [&](std::int64_t row) {
+            triples.insert({head, row, key});
+          });
       }
     }
   return triples;

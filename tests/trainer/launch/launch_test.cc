@@ -11,6 +11,9 @@
 #include <sched.h>
 #include <string>
 
+#include "trainer/launch/rank_place.h"
+#include "trainer/launch/variables.h"
+
 namespace longspan {
 namespace {
 
@@ -118,6 +121,28 @@ TEST(Launch, KnowsLaunchersByTheirVariables) {
   EXPECT_FALSE(launched_by_mpi());
   const Variable pmix("PMIX_RANK", "0");
   EXPECT_EQ(launched_by_mpi(), LONGSPAN_HAS_MPI == 1);
+}
+
+TEST(Launch, ThreadsTakeTheGpusInTurn) {
+  const Variable told("LOCAL_RANK", "7");  // of this process, not of its threads
+  run_local_ranks(3, {}, [&](Communicator& world) {
+    const RankPlace place = place_of(world);
+    EXPECT_EQ(place.local_rank, world.rank());
+    EXPECT_EQ(place.local_size, 3);
+    EXPECT_EQ(place.gpu_ordinal(2), world.rank() % 2);
+    EXPECT_EQ(place.gpu_ordinal(0), 0);
+  });
+}
+
+TEST(Launch, NumbersInVariablesAreChecked) {
+  {
+    const Variable odd("LOCAL_RANK", "first");
+    EXPECT_THROW(number_in_variable("LOCAL_RANK"), Error);
+  }
+  const Variable number("LOCAL_RANK", "3");
+  EXPECT_EQ(number_in_variable("LOCAL_RANK"), 3);
+  const Variable absent("LOCAL_RANK", nullptr);
+  EXPECT_EQ(number_in_variable("LOCAL_RANK"), std::nullopt);
 }
 
 TEST(Launch, SharesOutTheCoresOfAHost) {
