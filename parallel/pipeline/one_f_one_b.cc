@@ -10,7 +10,9 @@ namespace {
 class OneFOneB final : public PipelinePlanner {
  public:
   std::string_view name() const override { return "1f1b"; }
-  std::string_view summary() const override { return "one forward, one backward in turn; holds one micro-batch a stage"; }
+  std::string_view summary() const override {
+    return "one forward, one backward in turn; holds one micro-batch a stage";
+  }
   std::optional<std::string> why_unsupported(const PipelineShape& shape) const override {
     if (shape.chunks == 1) return std::nullopt;
     return "takes one chunk a rank; set parallel.chunks to 1, or use interleaved";

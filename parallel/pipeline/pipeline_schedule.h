@@ -29,8 +29,8 @@ struct PipelineSchedule {
   int ranks = 1, chunks = 1, micro_batches = 1;
   std::vector<std::vector<int>> stage_of{};    // [rank][chunk]
   std::vector<std::vector<PipelineOp>> ops{};  // [rank], in order
-  // [rank]: forwards of one chunk whose activations a rank may hold at once, from the forward to the end of the backward
-  // (of the weights' half, where it stands apart).
+  // [rank]: forwards of one chunk whose activations a rank may hold at once, from the forward to the end of the
+  // backward (of the weights' half, where it stands apart).
   std::vector<int> live_limit{};
   int num_stages() const { return ranks * chunks; }
   bool operator==(const PipelineSchedule&) const = default;
@@ -45,8 +45,8 @@ std::vector<StagePlace> places_of_stages(const PipelineSchedule& schedule);
 // The most forwards of one chunk that a rank holds at once.
 int peak_live(const PipelineSchedule& schedule, int rank);
 
-// Ranks of a chunk in order of depth, chunk after chunk (kLooped); or the second chunk in the reverse order, so that the
-// rank with the first stage has the last one too (kFolded; two chunks).
+// Ranks of a chunk in order of depth, chunk after chunk (kLooped); or the second chunk in the reverse order, so that
+// the rank with the first stage has the last one too (kFolded; two chunks).
 enum class StageOrder : std::uint8_t { kLooped, kFolded };
 std::vector<std::vector<int>> stages_in(StageOrder order, int ranks, int chunks);
 

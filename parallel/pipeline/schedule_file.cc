@@ -36,8 +36,8 @@ std::string_view take_until(std::string_view& text, char separator) {
 }
 
 std::optional<PipelineOpKind> kind_of(char letter) {
-  for (const PipelineOpKind kind : {PipelineOpKind::kForward, PipelineOpKind::kBackward,
-                                    PipelineOpKind::kInputGradient, PipelineOpKind::kWeightGradient})
+  for (const PipelineOpKind kind : {PipelineOpKind::kForward, PipelineOpKind::kBackward, PipelineOpKind::kInputGradient,
+                                    PipelineOpKind::kWeightGradient})
     if (letter_of(kind) == letter) return kind;
   return std::nullopt;
 }

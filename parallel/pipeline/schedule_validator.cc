@@ -68,7 +68,8 @@ class RankProof {
 
   Fault take(const PipelineOp& op) {
     if (op.chunk < 0 || op.chunk >= s_.chunks || op.micro_batch < 0 || op.micro_batch >= s_.micro_batches)
-      return say(op, fmt::format("is of no chunk (of {}) or micro-batch (of {}) there is", s_.chunks, s_.micro_batches));
+      return say(op,
+                 fmt::format("is of no chunk (of {}) or micro-batch (of {}) there is", s_.chunks, s_.micro_batches));
     Done& done = at(op.chunk, op.micro_batch);
     switch (op.kind) {
       case PipelineOpKind::kForward:

@@ -10,9 +10,10 @@ namespace longspan {
 
 std::vector<std::int64_t> balance_stages(std::span<const double> costs, int stages) {
   LS_CHECK(stages >= 1, "{} stages", stages);
-  LS_REQUIRE(kUsage, costs.size() >= static_cast<std::size_t>(stages),
-             "{} layers cannot be cut into {} pipeline stages; use at most {} (parallel.pipeline times parallel.chunks)",
-             costs.size(), stages, costs.size());
+  LS_REQUIRE(
+      kUsage, costs.size() >= static_cast<std::size_t>(stages),
+      "{} layers cannot be cut into {} pipeline stages; use at most {} (parallel.pipeline times parallel.chunks)",
+      costs.size(), stages, costs.size());
   const std::size_t n = costs.size();
   std::vector<double> before(n + 1);  // cost of the first i
   for (std::size_t i = 0; i < n; ++i) {

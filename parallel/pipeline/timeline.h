@@ -31,9 +31,9 @@ struct Timeline {
   double bubble() const;
 };
 
-// Each rank does its operations in order, each as soon as what it needs has come: a forward the activations of the stage
-// above it, a backward or input gradient its own forward and the gradient of the stage below.
-// The schedule names only ranks, stages and micro-batches that exist.
+// Each rank does its operations in order, each as soon as what it needs has come: a forward the activations of the
+// stage above it, a backward or input gradient its own forward and the gradient of the stage below. The schedule names
+// only ranks, stages and micro-batches that exist.
 Timeline time_of(const PipelineSchedule& schedule, const PipelineCosts& costs);
 
 }  // namespace longspan

@@ -99,7 +99,9 @@ class FoldedRun {
 class Zbv final : public PipelinePlanner {
  public:
   std::string_view name() const override { return "zbv"; }
-  std::string_view summary() const override { return "two folded chunks a rank, weight gradients as filler; 1f1b's memory"; }
+  std::string_view summary() const override {
+    return "two folded chunks a rank, weight gradients as filler; 1f1b's memory";
+  }
   std::optional<std::string> why_unsupported(const PipelineShape& shape) const override {
     if (shape.chunks == kChunks) return std::nullopt;
     return "takes two chunks a rank; set parallel.chunks to 2";

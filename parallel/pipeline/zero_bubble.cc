@@ -1,6 +1,6 @@
-// ZB-H1 (Qi et al. 2023, section 3): 1F1B with each backward in two halves. The half that the stage below waits for goes
-// first; the weights' half of rank r comes r micro-batches later, which is where 1F1B would stand idle, and keeps no rank
-// above the ranks' number of micro-batches, 1F1B's greatest.
+// ZB-H1 (Qi et al. 2023, section 3): 1F1B with each backward in two halves. The half that the stage below waits for
+// goes first; the weights' half of rank r comes r micro-batches later, which is where 1F1B would stand idle, and keeps
+// no rank above the ranks' number of micro-batches, 1F1B's greatest.
 #include <algorithm>
 
 #include "parallel/pipeline/schedule_planner.h"

@@ -1,5 +1,5 @@
-// The main of test programs that compute on a GPU: where there is none, no test runs, and the program says why with exit
-// code 77.
+// The main of test programs that compute on a GPU: where there is none, no test runs, and the program says why with
+// exit code 77.
 #include <gtest/gtest.h>
 
 #include <cstdio>
