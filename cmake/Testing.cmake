@@ -1,7 +1,7 @@
-# longspan_test(NAME SOURCES … USES … [DEFINES …] [LABELS label] [TIMEOUT seconds] [DEVICE]): one GoogleTest program; each
-# of its tests is a test of ctest with one label, "unit" unless given (CMake 3.25 loses the second on its way to
-# discovered tests). Golden cases and the plan checker are found through LONGSPAN_CASES and LONGSPAN_PLAN_CHECKER. The
-# target longspan_tests builds all of them.
+# longspan_test(NAME SOURCES … USES … [DEFINES …] [LABELS label] [TIMEOUT seconds] [PREFIX text] [DEVICE]): one
+# GoogleTest program; each of its tests is a test of ctest, its name behind PREFIX, with one label, "unit" unless given
+# (CMake 3.25 loses the second on its way to discovered tests). Golden cases and the plan checker are found through
+# LONGSPAN_CASES and LONGSPAN_PLAN_CHECKER. The target longspan_tests builds all of them.
 #
 # DEVICE: a program that computes on GPU 0. Not made without CUDA; with the label "emulated" where the GPU is, and with
 # "gpu" otherwise, where its tests are skipped if the machine has none. The target longspan_device_tests builds these;
@@ -11,7 +11,7 @@ add_custom_target(longspan_tests)
 add_custom_target(longspan_device_tests)
 
 function(longspan_test name)
-  cmake_parse_arguments(T "DEVICE" "TIMEOUT" "SOURCES;USES;DEFINES;LABELS" ${ARGN})
+  cmake_parse_arguments(T "DEVICE" "TIMEOUT;PREFIX" "SOURCES;USES;DEFINES;LABELS" ${ARGN})
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 120)
   endif()
@@ -45,5 +45,6 @@ function(longspan_test name)
     install(TARGETS ${name} RUNTIME DESTINATION tests COMPONENT longspan_device_tests EXCLUDE_FROM_ALL)
   endif()
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    TEST_PREFIX "${T_PREFIX}"
     PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}")
 endfunction()

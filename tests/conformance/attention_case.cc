@@ -5,6 +5,7 @@
 
 #include "kernels/reference/attention_reference.h"
 #include "kernels/reference/elements.h"
+#include "tests/conformance/target.h"
 
 namespace longspan::testing {
 namespace {
@@ -38,6 +39,7 @@ class Storage {
   Storage& operator=(const Storage&) = delete;
 
   const Tensor& tensor() const { return tensor_; }
+  void add_to(TargetMemory& memory) { memory.add(bytes_.data(), static_cast<std::int64_t>(bytes_.size())); }
   std::vector<double> values() const { return reference::load_all(tensor_); }
 
  private:
@@ -57,6 +59,7 @@ std::vector<double> doubles(const std::vector<float>& values) {
 
 AttentionDesc AttentionCase::desc() const {
   AttentionDesc desc;
+  desc.device = target_device();
   desc.dtype = dtype;
   desc.heads = heads;
   desc.kv_heads = kv_heads;
@@ -79,13 +82,16 @@ AttentionOutcome run_attention(const AttentionOp& op, const AttentionCase& test,
                                std::int64_t calls) {
   const AttentionDesc desc = test.desc();
   const std::int64_t rows = test.queries, heads = test.heads;
-  Exec exec;
-  exec.num_threads = test.threads;
-  const Storage q(test.dtype, rows, heads, test.head_dim, test.row_gap, operands.q);
-  const Storage k(test.dtype, test.keys, test.kv_heads, test.head_dim, test.row_gap, operands.k);
-  const Storage v(test.dtype, test.keys, test.kv_heads, test.value_dim, test.row_gap, operands.v);
-  const Storage dout(test.dtype, rows, heads, test.value_dim, test.row_gap, operands.dout);
-  const Storage out(DType::kF32, rows, heads, test.value_dim);
+  const Exec cpu{.num_threads = test.threads};
+  TargetExec target(test.threads);
+  Exec exec = target;
+  // Scratch is taken from the heap on the CPU, where there is no workspace; a device has no heap.
+  if (target_device() == Device::kCpu) exec.workspace = nullptr;
+  Storage q(test.dtype, rows, heads, test.head_dim, test.row_gap, operands.q);
+  Storage k(test.dtype, test.keys, test.kv_heads, test.head_dim, test.row_gap, operands.k);
+  Storage v(test.dtype, test.keys, test.kv_heads, test.value_dim, test.row_gap, operands.v);
+  Storage dout(test.dtype, rows, heads, test.value_dim, test.row_gap, operands.dout);
+  Storage out(DType::kF32, rows, heads, test.value_dim);
   const Storage result(test.dtype, rows, heads, test.value_dim);
   std::vector<float> lse(rows * heads), total_lse(rows * heads), delta(rows * heads), dsink(heads);
   std::vector<float> sink_values(operands.sink.begin(), operands.sink.end());
@@ -94,23 +100,39 @@ AttentionOutcome run_attention(const AttentionOp& op, const AttentionCase& test,
   const Tensor sink = test.sink ? Tensor(sink_values.data(), DType::kF32, {heads}) : Tensor();
   const Tensor dsink_view = test.sink ? Tensor(dsink.data(), DType::kF32, {heads}) : Tensor();
   const auto zeros = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count), 0.0); };
-  const Storage dq(DType::kF32, rows, heads, test.head_dim, 0, zeros(rows * heads * test.head_dim));
-  const Storage dk(DType::kF32, test.keys, test.kv_heads, test.head_dim, 0, zeros(operands.k.size()));
-  const Storage dv(DType::kF32, test.keys, test.kv_heads, test.value_dim, 0, zeros(operands.v.size()));
+  Storage dq(DType::kF32, rows, heads, test.head_dim, 0, zeros(rows * heads * test.head_dim));
+  Storage dk(DType::kF32, test.keys, test.kv_heads, test.head_dim, 0, zeros(operands.k.size()));
+  Storage dv(DType::kF32, test.keys, test.kv_heads, test.value_dim, 0, zeros(operands.v.size()));
 
   const std::span<const AttentionTask> tasks(test.tasks);
   const auto tasks_of_call = [&](std::int64_t call) {
     const std::size_t begin = tasks.size() * call / calls, end = tasks.size() * (call + 1) / calls;
     return tasks.subspan(begin, end - begin);
   };
-  clear_carry(exec, out.tensor(), lse_view);
-  for (std::int64_t call = 0; call < calls; ++call)
-    op.forward(exec, {desc, q.tensor(), k.tensor(), v.tensor(), out.tensor(), lse_view, tasks_of_call(call)});
-  finish_forward(exec, out.tensor(), lse_view, sink, result.tensor(), total_view);
-  begin_backward(exec, result.tensor(), dout.tensor(), total_view, sink, delta_view, dsink_view);
-  for (std::int64_t call = 0; call < calls; ++call)
-    op.backward(exec, {desc, q.tensor(), k.tensor(), v.tensor(), dout.tensor(), total_view, delta_view, dq.tensor(),
-                       dk.tensor(), dv.tensor(), tasks_of_call(call)});
+  // The operator alone runs on the target: its companions have tests of their own.
+  clear_carry(cpu, out.tensor(), lse_view);
+  {
+    TargetMemory memory(exec);
+    for (Storage* each : {&q, &k, &v, &out}) each->add_to(memory);
+    memory.add(lse.data(), lse_view.num_bytes());
+    for (std::int64_t call = 0; call < calls; ++call)
+      op.forward(exec, {desc, memory(q.tensor()), memory(k.tensor()), memory(v.tensor()), memory(out.tensor()),
+                        memory(lse_view), tasks_of_call(call)});
+    memory.bring_back();
+  }
+  finish_forward(cpu, out.tensor(), lse_view, sink, result.tensor(), total_view);
+  begin_backward(cpu, result.tensor(), dout.tensor(), total_view, sink, delta_view, dsink_view);
+  {
+    TargetMemory memory(exec);
+    for (Storage* each : {&q, &k, &v, &dout, &dq, &dk, &dv}) each->add_to(memory);
+    for (std::vector<float>* each : {&total_lse, &delta})
+      memory.add(each->data(), static_cast<std::int64_t>(each->size() * sizeof(float)));
+    for (std::int64_t call = 0; call < calls; ++call)
+      op.backward(exec, {desc, memory(q.tensor()), memory(k.tensor()), memory(v.tensor()), memory(dout.tensor()),
+                         memory(total_view), memory(delta_view), memory(dq.tensor()), memory(dk.tensor()),
+                         memory(dv.tensor()), tasks_of_call(call)});
+    memory.bring_back();
+  }
   return {result.values(), doubles(lse), dq.values(), dk.values(), dv.values(), doubles(dsink)};
 }
 

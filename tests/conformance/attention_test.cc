@@ -8,6 +8,7 @@
 #include <random>
 
 #include "tests/conformance/attention_case.h"
+#include "tests/conformance/target.h"
 
 namespace longspan::testing {
 namespace {
@@ -168,9 +169,24 @@ struct Subject {
   Group group;
 };
 
+// Those that run on the target.
+std::vector<const AttentionOp*> all_ops() {
+  std::vector<const AttentionOp*> ops;
+  for (const AttentionOp* op : attention_ops())
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      AttentionCase test = square("plain", 64, causal());
+      test.head_dim = test.value_dim = 64;
+      test.dtype = dtype;
+      if (op->why_unsupported(test.desc())) continue;
+      ops.push_back(op);
+      break;
+    }
+  return ops;
+}
+
 std::vector<Subject> all_subjects() {
   std::vector<Subject> subjects;
-  for (const AttentionOp* op : attention_ops())
+  for (const AttentionOp* op : all_ops())
     for (const Group& group : all_groups()) subjects.push_back({op, group});
   return subjects;
 }
@@ -241,13 +257,19 @@ TEST_P(AttentionConformance, AgreesWithTheReference) {
 
 TEST_P(AttentionConformance, RepeatsBitForBit) {
   for_each_case([&](const AttentionCase& test, const AttentionOperands& operands) {
-    const AttentionOutcome a = run_attention(op(), test, operands), b = run_attention(op(), test, operands);
-    EXPECT_EQ(a.out, b.out);
-    EXPECT_EQ(a.lse, b.lse);
-    EXPECT_EQ(a.dq, b.dq);
-    EXPECT_EQ(a.dk, b.dk);
-    EXPECT_EQ(a.dv, b.dv);
-    EXPECT_EQ(a.dsink, b.dsink);
+    const AttentionOutcome first = run_attention(op(), test, operands);
+    for (int schedule = 0; schedule < num_schedules(); ++schedule) {
+      SCOPED_TRACE(name_of_schedule(schedule));
+      select_schedule(schedule);
+      const AttentionOutcome again = run_attention(op(), test, operands);
+      select_schedule(0);
+      EXPECT_EQ(first.out, again.out);
+      EXPECT_EQ(first.lse, again.lse);
+      EXPECT_EQ(first.dq, again.dq);
+      EXPECT_EQ(first.dk, again.dk);
+      EXPECT_EQ(first.dv, again.dv);
+      EXPECT_EQ(first.dsink, again.dsink);
+    }
   });
 }
 
@@ -255,11 +277,19 @@ INSTANTIATE_TEST_SUITE_P(Ops, AttentionConformance, ::testing::ValuesIn(all_subj
   return identifier(fmt::format("{}_{}", info.param.op->name(), info.param.group.name));
 });
 
-class AttentionOps : public ::testing::TestWithParam<const AttentionOp*> {};
+class AttentionOps : public ::testing::TestWithParam<const AttentionOp*> {
+ protected:
+  // Whether the implementation takes all of these; they differ in sizes and tasks alone.
+  bool takes(const std::vector<AttentionCase>& cases) const {
+    return std::none_of(cases.begin(), cases.end(),
+                        [](const AttentionCase& test) { return GetParam()->why_unsupported(test.desc()).has_value(); });
+  }
+};
 
 TEST_P(AttentionOps, CarriesFromCallToCall) {
   std::vector<AttentionCase> cases;
   add_task_lists(cases);
+  if (!takes(cases)) GTEST_SKIP() << "takes other operands";
   for (const AttentionCase& test : cases) {
     const AttentionOperands operands(test);
     const AttentionOutcome once = run_attention(*GetParam(), test, operands);
@@ -278,6 +308,7 @@ TEST_P(AttentionOps, AgreesOnEveryInstructionSet) {
   cases[0].head_dim = 37;
   cases[1].value_dim = 50;
   add_task_lists(cases);
+  if (target_device() != Device::kCpu) GTEST_SKIP() << "a GPU has one";
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
     SCOPED_TRACE(hwy::TargetName(target));
     hwy::SetSupportedTargetsForTest(target);
@@ -294,6 +325,7 @@ TEST_P(AttentionOps, AgreesOnEveryInstructionSet) {
 TEST_P(AttentionOps, TakesHugeLogits) {
   AttentionCase test = square("huge", 40, {}, 1, 1);
   test.scale = 1;
+  if (!takes({test})) GTEST_SKIP() << "takes other operands";
   AttentionOperands operands(test);
   for (std::size_t n = 0; n < operands.q.size(); ++n) operands.q[n] = n % 2 == 0 ? 64 : -64;
   for (std::int64_t j = 0; j < test.keys; ++j)
@@ -311,6 +343,7 @@ TEST_P(AttentionOps, TakesHugeLogits) {
 
 TEST_P(AttentionOps, HandsOnNaN) {
   AttentionCase test = square("nan", 40, causal(), 1, 1);
+  if (!takes({test})) GTEST_SKIP() << "takes other operands";
   AttentionOperands operands(test);
   operands.q[11 * test.head_dim + 3] = std::nan("");
   const AttentionOutcome got = run_attention(*GetParam(), test, operands);
@@ -321,7 +354,7 @@ TEST_P(AttentionOps, HandsOnNaN) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, AttentionOps, ::testing::ValuesIn(attention_ops().begin(), attention_ops().end()),
+INSTANTIATE_TEST_SUITE_P(Ops, AttentionOps, ::testing::ValuesIn(all_ops()),
                          [](const auto& info) { return identifier(std::string(info.param->name())); });
 
 TEST(AttentionList, EndsWithAReferenceThatTakesAnything) {
@@ -331,7 +364,8 @@ TEST(AttentionList, EndsWithAReferenceThatTakesAnything) {
   for (const AttentionOp* op : attention_ops().first(attention_ops().size() - 1)) {
     const Refusal reason = op->why_unsupported(desc);
     ASSERT_TRUE(reason);
-    EXPECT_NE(reason->find("256"), std::string::npos);
+    const bool on_gpus = reason->find("cuda") != std::string::npos;
+    EXPECT_TRUE(on_gpus || reason->find("256") != std::string::npos) << *reason;
   }
 }
 

@@ -1,4 +1,5 @@
-// The one test that every implementation of every operator passes: it walks the operator's list.
+// The one test that every implementation of every operator passes: it walks the operator's list, and runs what takes
+// operands on the program's target; the reference runs on the CPU.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,6 +12,8 @@
 
 #include "kernels/ops/kernel_list.h"
 #include "tests/conformance/operand_set.h"
+#include "tests/conformance/operands_of.h"
+#include "tests/conformance/target.h"
 
 namespace longspan::testing {
 
@@ -33,13 +36,29 @@ struct Conformance {
 
 using Results = std::vector<std::vector<double>>;
 
-// Runs one kernel on fresh operands.
+// Runs one kernel on fresh operands, on the CPU.
 template <class Args>
-Results run_kernel(const Kernel<Args>& kernel, const Case<Args>& test, DType precision, DType storage, int threads) {
+Results run_on_cpu(const Kernel<Args>& kernel, const Case<Args>& test, DType precision, DType storage) {
   OperandSet operands(precision, storage);
   const Args args = test.build(operands);
-  TestExec exec(threads);
+  TestExec exec(1);
   kernel.run(exec, args);
+  EXPECT_TRUE(operands.guards_intact()) << "wrote outside its results";
+  EXPECT_EQ(exec.arena().used_bytes(), 0) << "left scratch allocated";
+  return operands.results();
+}
+
+// The same on the target.
+template <class Args>
+Results run_kernel(const Kernel<Args>& kernel, const Case<Args>& test, DType dtype, int threads) {
+  OperandSet operands(dtype, dtype);
+  Args args = test.build(operands);
+  TargetExec exec(threads);
+  TargetMemory memory(exec);
+  for (TestTensor& tensor : operands.tensors()) memory.add(tensor.bytes().data(), tensor.num_bytes());
+  for (Tensor* operand : operands_of(args)) *operand = memory(*operand);
+  kernel.run(exec, args);
+  memory.bring_back();
   EXPECT_TRUE(operands.guards_intact()) << "wrote outside its results";
   EXPECT_EQ(exec.arena().used_bytes(), 0) << "left scratch allocated";
   return operands.results();
@@ -74,17 +93,22 @@ template <class Args>
 void check_kernel(const Kernel<Args>& kernel, const Case<Args>& test, const Conformance<Args>& rule, DType dtype,
                   const Results& expected, const std::vector<double>& plain) {
   SCOPED_TRACE(fmt::format("{}, {}, {}", kernel.name(), test.name, name_of(dtype)));
-  const Results actual = run_kernel(kernel, test, dtype, dtype, 2);
+  const Results actual = run_kernel(kernel, test, dtype, 2);
   expect_close(actual, expected, rule.fp32_bound, plain);
-  EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, dtype, 2))) << "differs when repeated";
+  EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, 2))) << "differs when repeated";
   if (rule.threads == ThreadPromise::kSameBits) {
-    EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, dtype, 1))) << "differs between 1 and 2 threads";
+    EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, 1))) << "differs between 1 and 2 threads";
   }
+  for (int schedule = 1; schedule < num_schedules(); ++schedule) {
+    select_schedule(schedule);
+    EXPECT_TRUE(same_bits(actual, run_kernel(kernel, test, dtype, 2))) << "differs: " << name_of_schedule(schedule);
+  }
+  select_schedule(0);
   if (kernel.name() != "highway") return;
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {  // older CPUs than this one, too
     SCOPED_TRACE(hwy::TargetName(target));
     hwy::SetSupportedTargetsForTest(target);
-    expect_close(run_kernel(kernel, test, dtype, dtype, 1), expected, rule.fp32_bound, plain);
+    expect_close(run_kernel(kernel, test, dtype, 1), expected, rule.fp32_bound, plain);
   }
   hwy::SetSupportedTargetsForTest(0);
 }
@@ -93,7 +117,7 @@ template <class Args>
 std::vector<double> plain_errors(const Case<Args>& test, const Conformance<Args>& rule, DType dtype,
                                  const Results& expected) {
   if (dtype == DType::kF32) return std::vector<double>(expected.size(), 0.0);
-  if (!rule.plain) return errors(run_kernel(*kernels_of<Args>().back(), test, dtype, dtype, 1), expected);
+  if (!rule.plain) return errors(run_on_cpu(*kernels_of<Args>().back(), test, dtype, dtype), expected);
   OperandSet operands(dtype, dtype);
   rule.plain(test.build(operands));
   std::vector<double> all(expected.size(), 0.0);
@@ -108,22 +132,29 @@ void check_operator(const std::vector<Case<Args>>& cases, const Conformance<Args
   ASSERT_GE(list.size(), 2u);
   EXPECT_EQ(list.back()->name(), "reference");
   for (const Kernel<Args>* kernel : list) {
-    const Refusal elsewhere = kernel->why_unsupported({Device::kCuda, DType::kF32, DType::kF32});
-    EXPECT_TRUE(elsewhere && !elsewhere->empty()) << kernel->name() << " takes operands on cuda";
+    const auto takes = [&](Device device) {
+      return std::any_of(rule.dtypes.begin(), rule.dtypes.end(), [&](DType dtype) {
+        return !kernel->why_unsupported({device, dtype, dtype});
+      });
+    };
+    EXPECT_NE(takes(Device::kCpu), takes(Device::kCuda)) << kernel->name() << " serves one device";
   }
+  int runs = 0;
   for (const Case<Args>& test : cases)
     for (const DType dtype : rule.dtypes) {
-      const Results expected = run_kernel(*list.back(), test, dtype, DType::kF32, 1);
+      const Results expected = run_on_cpu(*list.back(), test, dtype, DType::kF32);
       const std::vector<double> plain = plain_errors(test, rule, dtype, expected);
       for (const Kernel<Args>* kernel : list) {
-        const Refusal refusal = kernel->why_unsupported({Device::kCpu, dtype, dtype});
+        const Refusal refusal = kernel->why_unsupported({target_device(), dtype, dtype});
         if (refusal) {
           EXPECT_FALSE(refusal->empty()) << kernel->name();
         } else {
           check_kernel(*kernel, test, rule, dtype, expected, plain);
+          ++runs;
         }
       }
     }
+  if (runs == 0) GTEST_SKIP() << "there is no kernel on " << name_of(target_device());
 }
 
 }  // namespace longspan::testing

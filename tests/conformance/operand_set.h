@@ -49,6 +49,7 @@ class OperandSet {
   Tensor updated_f64(const std::vector<double>& before) { return result(values(DType::kF64, before)); }
   Tensor updated_f32(const Shape& shape, double scale = 1) { return result(input_f32(shape, scale)); }
 
+  std::deque<TestTensor>& tensors() { return tensors_; }
   // The values of all that was written, one vector an operand.
   std::vector<std::vector<double>> results() const {
     std::vector<std::vector<double>> all;

@@ -109,6 +109,9 @@ class TestTensor {
     return fill(random_normal(view_.numel(), seed, scale));
   }
   std::vector<double> values() const { return values_of(view_); }
+  // All its memory, guards and gaps included.
+  std::vector<unsigned char>& bytes() { return bytes_; }
+  std::int64_t num_bytes() const { return static_cast<std::int64_t>(bytes_.size()); }
 
   bool guards_intact() const {
     std::vector<char> owned(bytes_.size());
