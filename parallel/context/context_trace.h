@@ -24,7 +24,7 @@ struct TraceEvent {
 };
 
 // In the order in which they ended. Transfers end when this rank sees that they are done, which it looks for between
-// chunks of tasks.
+// chunks of tasks. On a device there are kCompute and kWaiting alone: its compute stream tells no more.
 struct ContextTrace {
   std::vector<TraceEvent> events;
 };

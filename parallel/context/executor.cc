@@ -1,5 +1,7 @@
 #include "parallel/context/executor.h"
 
+#include <limits>
+
 #include "kernels/ops/layer_ops.h"
 #include "parallel/context/rank_program.h"
 #include "parallel/context/step_runner.h"
@@ -10,6 +12,8 @@ namespace {
 // Multiply-adds between two tests of the transfers under way: some milliseconds of one core, which keeps a transport
 // busy that moves only while it is looked at.
 constexpr std::int64_t kChunkOperations = std::int64_t{1} << 29;
+
+constexpr std::int64_t kUncut = std::numeric_limits<std::int64_t>::max() / 2;
 
 std::int64_t fp32_bytes(std::int64_t numel) {
   return booked_bytes(numel * size_of(DType::kF32));
@@ -31,6 +35,7 @@ struct ContextAttention::Impl {
   const std::int64_t tokens;  // of this rank
   const RankProgram forward, backward;
   ContextStats stats, totals;
+  std::unique_ptr<StreamClock> clock;  // from the first call on a device on
 
   Impl(std::shared_ptr<const ContextPlan> the_plan, Communicator& the_comm, const AttentionDesc& the_desc,
        const ContextOptions& the_options)
@@ -43,7 +48,20 @@ struct ContextAttention::Impl {
         backward(compile_rank_program(*plan, plan->backward, comm.rank(), {desc, options.formats}, max_chunk_pairs())) {
   }
 
-  std::int64_t max_chunk_pairs() const { return kChunkOperations / (desc.head_dim + desc.value_dim); }
+  std::int64_t max_chunk_pairs() const {
+    return options.device == Device::kCpu ? kChunkOperations / (desc.head_dim + desc.value_dim) : kUncut;
+  }
+
+  StreamClock* clock_for(const Exec& exec) {
+    if (exec.device == Device::kCpu) return nullptr;
+    if (!clock) clock = std::make_unique<StreamClock>(exec, options.trace);
+    clock->begin_call(totals);
+    return clock.get();
+  }
+
+  void read_clock() {
+    if (clock) clock->finish(stats, totals);
+  }
 
   void note(const ContextStats& call) {
     stats = call;
@@ -86,7 +104,7 @@ void ContextAttention::forward(const Exec& exec, const Forward& args) {
   own[TransferKind::kQuery] = {args.q};
   own[TransferKind::kKeyValue] = {args.k, args.v};
   own[TransferKind::kOutput] = {carry, args.lse};
-  StepRunner runner(exec, impl_->comm, desc, impl_->options, impl_->forward, own);
+  StepRunner runner(exec, impl_->comm, desc, impl_->options, impl_->forward, own, impl_->clock_for(exec));
   impl_->note(runner.run([&](const StepRunner::Call& call) {
     attention_forward(without_workspace(exec), {call.desc, call.query[0], call.key[0], call.key[1],
                                                 call.query_result[0], call.query_result[1], call.tasks});
@@ -123,7 +141,7 @@ void ContextAttention::backward(const Exec& exec, const Backward& args) {
   own[TransferKind::kOutputGradient] = {args.dout, args.lse, delta};
   own[TransferKind::kQueryGradient] = {dq};
   own[TransferKind::kKeyValueGradient] = {dk, dv};
-  StepRunner runner(exec, impl_->comm, desc, impl_->options, impl_->backward, own);
+  StepRunner runner(exec, impl_->comm, desc, impl_->options, impl_->backward, own, impl_->clock_for(exec));
   impl_->note(runner.run([&](const StepRunner::Call& call) {
     const Payload& dout = call.output_gradient;
     attention_backward(without_workspace(exec),
@@ -152,9 +170,11 @@ const ContextPlan& ContextAttention::plan() const {
   return *impl_->plan;
 }
 const ContextStats& ContextAttention::stats() const {
+  impl_->read_clock();
   return impl_->stats;
 }
 const ContextStats& ContextAttention::totals() const {
+  impl_->read_clock();
   return impl_->totals;
 }
 

@@ -20,8 +20,8 @@ struct ContextStats {
   double compute_seconds = 0;
   // Of them, those in which the calling thread had a core: what they would be if ranks did not share cores. Threads
   // that the operator starts beside it are not counted.
-  double compute_cpu_seconds = 0;
-  double exposed_seconds = 0;  // spent waiting for transfers
+  double compute_cpu_seconds = 0;  // on a device: 0
+  double exposed_seconds = 0;      // spent waiting for transfers; on a device: in which its compute stream waited
 };
 
 // kUnderTasks: a step's transfers go on while its tasks run. kNone: they are waited for where they are posted, to see
@@ -30,8 +30,10 @@ enum class Overlap : std::uint8_t { kUnderTasks, kNone };
 
 struct ContextOptions {
   Overlap overlap = Overlap::kUnderTasks;
-  HopFormats formats{};           // of keys, values and their gradients on the way; the same on all ranks
-  ContextTrace* trace = nullptr;  // added to by each call; null: nothing is recorded
+  HopFormats formats{};  // of keys, values and their gradients on the way; the same on all ranks
+  ContextTrace* trace =
+      nullptr;                   // added to by each call, on a device by stats() or totals(); null: nothing is recorded
+  Device device = Device::kCpu;  // where calls will run: on a device tasks are not cut to look at transfers in between
 };
 
 // Not thread-safe; one a rank, plan and kind of layer. c is the number of tokens of this rank.
@@ -56,7 +58,9 @@ class ContextAttention {
     Tensor dq, dk, dv;               // like q, k, v in shape; desc.dtype or fp32, written (cast once)
     Tensor dsink;                    // [H] fp32 +=; absent exactly when sink is
   };
-  // Collective over comm. Scratch comes from exec.workspace and is released; see workspace_bytes().
+  // Collective over comm, which has been told of the device where there is one; there all work is queued on
+  // exec.stream, the stream that comm was told of, the same for all calls. Scratch comes from exec.workspace and is
+  // released; see workspace_bytes().
   void forward(const Exec& exec, const Forward& args);
   void backward(const Exec& exec, const Backward& args);
 
@@ -65,8 +69,10 @@ class ContextAttention {
   std::int64_t backward_workspace_bytes() const;
 
   const ContextPlan& plan() const;
-  const ContextStats& stats() const;   // of the last call
-  const ContextStats& totals() const;  // of all calls since it was made
+  // Of the last call, and of all calls since it was made. On a device they wait for what was queued: once a step is
+  // often enough.
+  const ContextStats& stats() const;
+  const ContextStats& totals() const;
 
  private:
   struct Impl;

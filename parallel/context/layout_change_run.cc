@@ -72,14 +72,14 @@ class Change {
     std::int64_t num_bytes = 0;
     for (const Message& message : traffic.sends) {
       const Tensor rows = packed(message);
-      sends.push_back({message.to, rows.data, rows.num_bytes()});
+      sends.push_back({message.to, rows.data, rows.num_bytes(), rows.device});
       num_bytes += rows.num_bytes();
     }
     for (const Message& message : traffic.receives) {
       const bool direct = lie_together(message.moves, &LayoutMove::target);
       const Tensor rows =
           direct ? rows_at(out_, message.moves.front().target, message.rows()) : buffer_for(message, "received");
-      receives.push_back({message.from, rows.data, rows.num_bytes()});
+      receives.push_back({message.from, rows.data, rows.num_bytes(), rows.device});
       if (!direct) to_unpack.emplace_back(&message, rows);
     }
     const auto transfers = comm_.start(sends, receives, "rows of a change of layout");

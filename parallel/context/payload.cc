@@ -66,12 +66,12 @@ Payload::Payload(std::initializer_list<Tensor> planes) {
   for (const Tensor& plane : planes) planes_[static_cast<std::size_t>(count_++)] = plane;
 }
 
-Payload::Payload(void* memory, const PayloadPlanes& planes, std::int64_t tokens, std::int64_t heads) {
-  auto* next = static_cast<std::byte*>(memory);
+Payload::Payload(const Tensor& memory, const PayloadPlanes& planes, std::int64_t tokens, std::int64_t heads) {
+  auto* next = static_cast<std::byte*>(memory.data);
   for (const PayloadPlane& plane : planes) {
-    planes_[static_cast<std::size_t>(count_++)] = plane.size == 0
-                                                      ? Tensor(next, plane.dtype, {tokens, heads})
-                                                      : Tensor(next, plane.dtype, {tokens, heads, plane.size});
+    planes_[static_cast<std::size_t>(count_++)] =
+        plane.size == 0 ? Tensor(next, plane.dtype, {tokens, heads}, memory.device)
+                        : Tensor(next, plane.dtype, {tokens, heads, plane.size}, memory.device);
     next += booked_bytes(tokens * heads * elements_of(plane) * size_of(plane.dtype));
   }
 }

@@ -52,8 +52,8 @@ class Payload {
   Payload() = default;
   // Of tensors that lie anywhere, in the order of planes_of.
   Payload(std::initializer_list<Tensor> planes);
-  // In `memory`, which holds payload_bytes().
-  Payload(void* memory, const PayloadPlanes& planes, std::int64_t tokens, std::int64_t heads);
+  // From the beginning of `memory`, which holds payload_bytes(), on its device.
+  Payload(const Tensor& memory, const PayloadPlanes& planes, std::int64_t tokens, std::int64_t heads);
 
   explicit operator bool() const { return count_ > 0; }
   // Of a payload that has a name: the planes live in it.

@@ -40,8 +40,10 @@ std::string name_of_group(std::span<const RankProgram::Message> sends, std::span
 }  // namespace
 
 StepRunner::StepRunner(const Exec& exec, Communicator& comm, const AttentionDesc& desc, const ContextOptions& options,
-                       const RankProgram& program, const OwnPayloads& own)
-    : exec_(exec), comm_(comm), desc_(desc), options_(options), program_(program), own_(own) {
+                       const RankProgram& program, const OwnPayloads& own, StreamClock* clock)
+    : exec_(exec), comm_(comm), desc_(desc), options_(options), program_(program), own_(own), clock_(clock) {
+  LS_CHECK((clock == nullptr) == (exec.device == Device::kCpu), "a plan run on {} with the other kind of clock",
+           name_of(exec.device));
   const auto book = [&](const char* name, const Slots& slots) {
     std::vector<Tensor> memory;
     for (const std::int64_t num_bytes : slots)
@@ -55,11 +57,11 @@ StepRunner::StepRunner(const Exec& exec, Communicator& comm, const AttentionDesc
     const Tensor& slot = (holds_results(buffer.use) ? results : operands)[static_cast<std::size_t>(buffer.slot)];
     const std::int64_t num_bytes = buffer.num_bytes({desc, options.formats});
     LS_CHECK(num_bytes <= slot.num_bytes(), "a buffer of {} bytes in a slot of {}", num_bytes, slot.num_bytes());
-    add_buffer(buffer, static_cast<std::byte*>(slot.data));
+    add_buffer(buffer, slot);
   }
 }
 
-void StepRunner::add_buffer(const TransferBuffer& buffer, std::byte* memory) {
+void StepRunner::add_buffer(const TransferBuffer& buffer, Tensor memory) {
   const WireDesc wire(desc_, options_.formats);
   const std::int64_t heads = buffer.head_end - buffer.head_begin;
   const PayloadPlanes plain_planes = planes_of(buffer.kind, desc_);
@@ -67,7 +69,7 @@ void StepRunner::add_buffer(const TransferBuffer& buffer, std::byte* memory) {
   Payload plain;
   if (!recoded || buffer.use != BufferUse::kPacked) {
     plain = Payload(memory, plain_planes, buffer.tokens(), heads);
-    memory += payload_bytes(plain_planes, buffer.tokens(), heads);
+    memory.data = static_cast<std::byte*>(memory.data) + payload_bytes(plain_planes, buffer.tokens(), heads);
   }
   buffers_.push_back(plain);
   wires_.push_back(recoded ? Payload(memory, wire_planes_of(buffer.kind, wire), buffer.tokens(), heads) : plain);
@@ -135,13 +137,14 @@ StepRunner::Posted StepRunner::post(TraceTrack track, std::span<const RankProgra
   for (const RankProgram::Message& message : sends) {
     const Payload wire = on_wire(message);
     for (const Tensor& plane : wire.planes()) {
-      outgoing.push_back({message.peer, plane.data, plane.num_bytes()});
+      outgoing.push_back({message.peer, plane.data, plane.num_bytes(), plane.device});
       posted.num_bytes += plane.num_bytes();
     }
   }
   for (const RankProgram::Message& message : receives) {
     const Payload wire = on_wire(message);
-    for (const Tensor& plane : wire.planes()) incoming.push_back({message.peer, plane.data, plane.num_bytes()});
+    for (const Tensor& plane : wire.planes())
+      incoming.push_back({message.peer, plane.data, plane.num_bytes(), plane.device});
   }
   stats_.bytes_sent += posted.num_bytes;
   posted.what = name_of_group(sends, receives, step_);
@@ -155,12 +158,24 @@ StepRunner::Posted StepRunner::post(TraceTrack track, std::span<const RankProgra
 
 void StepRunner::wait(Posted& posted) {
   if (!posted.transfers) return;
-  const Clock::time_point begin = Clock::now();
-  posted.transfers->wait();
-  const Clock::time_point now = Clock::now();
-  stats_.exposed_seconds += seconds_of(now - begin);
-  if (options_.trace) record({.name = posted.what, .track = TraceTrack::kWaiting, .step = step_}, begin, now);
+  measure(&ContextStats::exposed_seconds, {.name = posted.what, .track = TraceTrack::kWaiting, .step = step_},
+          [&] { posted.transfers->wait(); });
   end(posted);
+}
+
+template <class Body>
+void StepRunner::measure(double ContextStats::*field, TraceEvent event, Body body) {
+  if (clock_) {
+    clock_->begin();
+    body();
+    clock_->end(field, std::move(event));
+    return;
+  }
+  const Clock::time_point begin = Clock::now();
+  body();
+  const Clock::time_point now = Clock::now();
+  stats_.*field += seconds_of(now - begin);
+  if (options_.trace) record(std::move(event), begin, now);
 }
 
 void StepRunner::test(Posted& posted) {
@@ -169,7 +184,7 @@ void StepRunner::test(Posted& posted) {
 
 void StepRunner::end(Posted& posted) {
   posted.transfers.reset();
-  if (!options_.trace) return;
+  if (!options_.trace || clock_) return;  // a device's stream does not say when transfers beside it end
   record({.name = posted.what, .track = posted.track, .step = posted.step, .num_bytes = posted.num_bytes}, posted.begin,
          Clock::now());
 }
@@ -182,7 +197,7 @@ void StepRunner::record(TraceEvent event, Clock::time_point begin, Clock::time_p
 
 template <class Body>
 void StepRunner::copy(std::string_view verb, TransferKind kind, Body body) {
-  if (!options_.trace) return body();
+  if (!options_.trace || clock_) return body();
   const Clock::time_point begin = Clock::now();
   body();
   record({.name = fmt::format("{} {}", verb, name_of(kind)), .track = TraceTrack::kCopies, .step = step_}, begin,
@@ -224,21 +239,18 @@ void StepRunner::run_tasks(const RankProgram::TaskGroup& group, const Compute& c
   }
   for (const std::vector<AttentionTask>& chunk : group.chunks) {
     call.tasks = chunk;
-    const double cpu_begin = cpu_seconds();
-    const Clock::time_point begin = Clock::now();
-    compute(call);
-    const Clock::time_point now = Clock::now();
-    stats_.compute_seconds += seconds_of(now - begin);
-    stats_.compute_cpu_seconds += cpu_seconds() - cpu_begin;
     std::int64_t pairs = 0;
     for (const AttentionTask& task : chunk) pairs += count_pairs(task);
     stats_.pairs += pairs;
-    if (options_.trace)
-      record({.name = fmt::format("{} step {}", backward ? "backward" : "forward", step_),
-              .track = TraceTrack::kCompute,
-              .step = step_,
-              .pairs = pairs},
-             begin, now);
+    const double cpu_begin = cpu_seconds();
+    measure(&ContextStats::compute_seconds,
+            {.name = fmt::format("{} step {}", backward ? "backward" : "forward", step_),
+             .track = TraceTrack::kCompute,
+             .step = step_,
+             .pairs = pairs},
+            [&] { compute(call); });
+    if (clock_) continue;  // a device needs nobody to look at its transfers
+    stats_.compute_cpu_seconds += cpu_seconds() - cpu_begin;
     test(operands_posted_);
     test(results_posted_);
   }

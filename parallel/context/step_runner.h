@@ -13,6 +13,7 @@
 #include "parallel/context/executor.h"
 #include "parallel/context/payload.h"
 #include "parallel/context/rank_program.h"
+#include "parallel/context/stream_clock.h"
 
 namespace longspan {
 
@@ -28,9 +29,10 @@ class OwnPayloads {
 
 class StepRunner {
  public:
-  // Books the slots in exec.workspace; they live as long as the caller's scope. Keeps references.
+  // Books the slots in exec.workspace; they live as long as the caller's scope. Keeps references. On a device all work
+  // is queued on exec.stream, and `clock` is told how long it took; on the host it is null, and run() says it itself.
   StepRunner(const Exec& exec, Communicator& comm, const AttentionDesc& desc, const ContextOptions& options,
-             const RankProgram& program, const OwnPayloads& own);
+             const RankProgram& program, const OwnPayloads& own, StreamClock* clock);
 
   // One call of the operator: tasks whose rows, keys and heads are those of the views, and their attention.
   struct Call {
@@ -55,7 +57,7 @@ class StepRunner {
     Clock::time_point begin;
   };
 
-  void add_buffer(const TransferBuffer& buffer, std::byte* memory);
+  void add_buffer(const TransferBuffer& buffer, Tensor memory);
   // As it is computed with; as it travels.
   Payload at(TransferKind kind, const RankProgram::Place& place) const;
   Payload on_wire(const RankProgram::Message& message) const;
@@ -76,6 +78,9 @@ class StepRunner {
   // Runs body(), which packs, clears, merges or recodes.
   template <class Body>
   void copy(std::string_view verb, TransferKind kind, Body body);
+  // Runs body() and adds its time to the field, and to the trace.
+  template <class Body>
+  void measure(double ContextStats::*field, TraceEvent event, Body body);
   // Once a stretch of time is over; only where there is a trace.
   void record(TraceEvent event, Clock::time_point begin, Clock::time_point end);
 
@@ -85,6 +90,7 @@ class StepRunner {
   const ContextOptions options_;
   const RankProgram& program_;
   const OwnPayloads& own_;
+  StreamClock* const clock_;
   std::vector<Payload> buffers_, wires_;  // by buffer of the program; alike where what travels is plain
   int step_ = 0;
   Posted operands_posted_, results_posted_;

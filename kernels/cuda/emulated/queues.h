@@ -4,8 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <list>
-#include <mutex>
+#include <memory>
 
 #include "kernels/core/device_runtime.h"
 
@@ -18,8 +17,8 @@ enum class QueueTiming : std::uint8_t { kAtOnce, kAtWaits };
 void set_queue_timing(QueueTiming timing);
 QueueTiming queue_timing();
 
-// The work of one stream. Whoever uses it holds the lock of its Queues.
-class Queue {
+// The work of one stream. Whoever uses it holds the one lock of all emulated streams.
+class Queue : public std::enable_shared_from_this<Queue> {
  public:
   explicit Queue(QueueTiming timing) : timing_(timing) {}
   void push(std::function<void()> work);

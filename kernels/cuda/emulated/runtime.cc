@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <mutex>
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_query.h"
@@ -14,6 +15,12 @@ namespace {
 
 constexpr const char* kName = "emulated GPU (CUDA kernels on the host)";
 
+// One for all emulated GPUs: a mark of one may hold back another's stream.
+std::recursive_mutex& queues_lock() {
+  static std::recursive_mutex lock;
+  return lock;
+}
+
 }  // namespace
 
 // A place in a queue. Never recorded, it is reached.
@@ -22,22 +29,22 @@ class EmulatedEvent final : public DeviceEvent {
   EmulatedEvent(EmulatedRuntime& runtime, EventTiming timing) : runtime_(runtime), timing_(timing) {}
 
   void record(Stream stream) override {
-    const std::lock_guard lock(runtime_.mutex_);
-    queue_ = &runtime_.queue_of(stream);
+    const std::lock_guard lock(queues_lock());
+    queue_ = runtime_.queue_of(stream).shared_from_this();
     queue_->push([time = time_] { *time = std::chrono::steady_clock::now(); });
     mark_ = queue_->mark();
   }
   void hold_back(Stream stream) override {
-    const std::lock_guard lock(runtime_.mutex_);
+    const std::lock_guard lock(queues_lock());
     if (!queue_) return;
     runtime_.queue_of(stream).push([queue = queue_, mark = mark_] { queue->do_until(mark); });
   }
   bool is_reached() override {
-    const std::lock_guard lock(runtime_.mutex_);
+    const std::lock_guard lock(queues_lock());
     return !queue_ || queue_->is_done(mark_);
   }
   void wait() override {
-    const std::lock_guard lock(runtime_.mutex_);
+    const std::lock_guard lock(queues_lock());
     if (queue_) queue_->do_until(mark_);
   }
   double milliseconds_since(const DeviceEvent& earlier) const override {
@@ -50,12 +57,12 @@ class EmulatedEvent final : public DeviceEvent {
   using Time = std::chrono::steady_clock::time_point;
   EmulatedRuntime& runtime_;
   EventTiming timing_;
-  Queue* queue_ = nullptr;
+  std::shared_ptr<Queue> queue_;  // lives on with its marks, as peers' streams may wait for them
   std::int64_t mark_ = 0;
   std::shared_ptr<Time> time_ = std::make_shared<Time>();
 };
 
-EmulatedRuntime::EmulatedRuntime() : default_queue_(queue_timing()) {}
+EmulatedRuntime::EmulatedRuntime() : default_queue_(std::make_shared<Queue>(queue_timing())) {}
 EmulatedRuntime::~EmulatedRuntime() = default;
 
 std::string EmulatedRuntime::name() const {
@@ -71,22 +78,22 @@ void EmulatedRuntime::release(void* memory, std::int64_t) noexcept {
 
 void* EmulatedRuntime::allocate_pinned(std::int64_t num_bytes) {
   void* memory = host_runtime().allocate_pinned(num_bytes);
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(queues_lock());
   if (memory) pinned_[static_cast<const char*>(memory)] = num_bytes;
   return memory;
 }
 void EmulatedRuntime::release_pinned(void* memory, std::int64_t num_bytes) noexcept {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(queues_lock());
   if (pinned_.erase(static_cast<const char*>(memory)) > 0) host_runtime().release_pinned(memory, num_bytes);
 }
 
 Stream EmulatedRuntime::make_stream(StreamUse) {
-  const std::lock_guard lock(mutex_);
-  return {&queues_.emplace_back(queue_timing())};
+  const std::lock_guard lock(queues_lock());
+  return {queues_.emplace_back(std::make_shared<Queue>(queue_timing())).get()};
 }
 
 void EmulatedRuntime::destroy(Stream stream) noexcept {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(queues_lock());
   Queue& queue = queue_of(stream);
   queue.do_until(queue.mark());
   // Kept for events that were recorded in it; it costs next to nothing.
@@ -97,7 +104,7 @@ std::unique_ptr<DeviceEvent> EmulatedRuntime::make_event(EventTiming timing) {
 }
 
 Queue& EmulatedRuntime::queue_of(Stream stream) {
-  return stream.handle ? *static_cast<Queue*>(stream.handle) : default_queue_;
+  return stream.handle ? *static_cast<Queue*>(stream.handle) : *default_queue_;
 }
 
 bool EmulatedRuntime::is_background(const void* memory, std::int64_t num_bytes) const {
@@ -110,7 +117,7 @@ bool EmulatedRuntime::is_background(const void* memory, std::int64_t num_bytes) 
 }
 
 void EmulatedRuntime::enqueue(Stream stream, std::function<void()> work) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(queues_lock());
   queue_of(stream).push([work = std::move(work)] {
     const OpenMemory open;
     work();
@@ -119,7 +126,7 @@ void EmulatedRuntime::enqueue(Stream stream, std::function<void()> work) {
 
 void EmulatedRuntime::copy(Stream stream, void* to, const void* from, std::int64_t num_bytes) {
   if (num_bytes == 0) return;
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(queues_lock());
   enqueue(stream, [=] { std::memmove(to, from, static_cast<std::size_t>(num_bytes)); });
   if (!is_background(to, num_bytes) || !is_background(from, num_bytes)) synchronize(stream);
 }
@@ -130,7 +137,7 @@ void EmulatedRuntime::zero(Stream stream, void* memory, std::int64_t num_bytes) 
 }
 
 void EmulatedRuntime::synchronize(Stream stream) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(queues_lock());
   Queue& queue = queue_of(stream);
   queue.do_until(queue.mark());
 }

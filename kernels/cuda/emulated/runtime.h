@@ -4,7 +4,7 @@
 #include <functional>
 #include <list>
 #include <map>
-#include <mutex>
+#include <memory>
 
 #include "kernels/core/device_runtime.h"
 #include "kernels/cuda/emulated/queues.h"
@@ -43,9 +43,8 @@ class EmulatedRuntime final : public DeviceRuntime {
   // Memory that a copy in the background may touch: this device's or pinned.
   bool is_background(const void* memory, std::int64_t num_bytes) const;
 
-  std::recursive_mutex mutex_;
-  Queue default_queue_;
-  std::list<Queue> queues_;
+  const std::shared_ptr<Queue> default_queue_;
+  std::list<std::shared_ptr<Queue>> queues_;
   std::map<const char*, std::int64_t> pinned_;
 };
 
