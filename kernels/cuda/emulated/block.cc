@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/core/error.h"
+#include "kernels/cuda/emulated/grid_run.h"
 
 constinit thread_local uint3 threadIdx{};
 constinit thread_local uint3 blockIdx{};
@@ -14,7 +15,6 @@ constinit thread_local dim3 gridDim{};
 namespace longspan::cuda::emulated {
 namespace {
 
-constexpr int kMaxIdleRounds = 1000;  // of polls that change nothing
 constexpr std::int64_t kMaxSharedBytes = 227 * 1024;
 constexpr std::size_t kFence = 256;
 constexpr auto kUnset = std::byte{0xff};  // reads as NaN in every float dtype
@@ -41,19 +41,19 @@ int next_state_id() {
   return next++;
 }
 
-Block::Block(std::string_view kernel, dim3 grid, dim3 block, dim3 index, std::int64_t shared_bytes)
-    : kernel_(kernel),
-      index_(index),
-      num_threads_(static_cast<int>(block.x * block.y * block.z)),
-      shared_bytes_(shared_bytes),
+Block::Block(GridRun& grid, const Shape& shape)
+    : grid_(grid),
+      shape_(shape),
+      num_threads_(static_cast<int>(shape.block.x * shape.block.y * shape.block.z)),
       threads_(static_cast<std::size_t>(num_threads_)),
       warps_(static_cast<std::size_t>((num_threads_ + kLanes - 1) / kLanes)) {
+  const dim3 size = shape.block;
   for (unsigned t = 0; t < threads_.size(); ++t)
-    threads_[t].index = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
-  blockIdx = {index.x, index.y, index.z};
-  blockDim = block;
-  gridDim = grid;
-  std::fill_n(shared_memory(), static_cast<std::size_t>(shared_bytes) + kFence, kUnset);
+    threads_[t].index = {t % size.x, t / size.x % size.y, t / (size.x * size.y)};
+  blockIdx = {shape.index.x, shape.index.y, shape.index.z};
+  blockDim = size;
+  gridDim = shape.grid;
+  std::fill_n(shared_memory(), static_cast<std::size_t>(shape.shared_bytes) + kFence, kUnset);
 }
 
 Block& Block::current() {
@@ -62,15 +62,14 @@ Block& Block::current() {
 }
 
 std::string Block::describe() const {
-  return fmt::format("kernel {}, block ({}, {}, {})", kernel_, index_.x, index_.y, index_.z);
+  return fmt::format("kernel {}, block ({}, {}, {})", shape_.kernel, shape_.index.x, shape_.index.y, shape_.index.z);
 }
 
-void Block::run(std::string_view kernel, dim3 grid, dim3 block, dim3 index, std::int64_t shared_bytes,
-                const std::function<void()>& thread) {
-  LS_CHECK(!current_block, "kernel {} is launched from within a kernel", kernel);
-  LS_CHECK(shared_bytes <= kMaxSharedBytes, "kernel {}: {} bytes of shared memory, a block has {}", kernel,
-           shared_bytes, kMaxSharedBytes);
-  Block self(kernel, grid, block, index, shared_bytes);
+void Block::run(GridRun& grid, const Shape& shape, const std::function<void()>& thread) {
+  LS_CHECK(!current_block, "kernel {} is launched from within a kernel", shape.kernel);
+  LS_CHECK(shape.shared_bytes <= kMaxSharedBytes, "kernel {}: {} bytes of shared memory, a block has {}", shape.kernel,
+           shape.shared_bytes, kMaxSharedBytes);
+  Block self(grid, shape);
   current_block = &self;
   try {
     self.run_all(thread);
@@ -94,7 +93,7 @@ void Block::run_all(const std::function<void()>& thread) {
   };
   Rounds rounds(thread_order(), num_threads_);
   int unfinished = num_threads_;
-  for (int idle_rounds = 0; unfinished > 0;) {
+  while (unfinished > 0) {
     bool moved = false, polled = false;
     for (const int t : rounds.next()) {
       Thread& each = threads_[static_cast<std::size_t>(t)];
@@ -105,12 +104,12 @@ void Block::run_all(const std::function<void()>& thread) {
       polled |= each.polls;
     }
     if (moved) {
-      idle_rounds = 0;
+      grid_.moved();
     } else if (!deferred_.empty()) {
       const std::function<void()> action = std::move(deferred_.front());
       deferred_.pop_front();
       action();
-    } else if (!polled || ++idle_rounds > kMaxIdleRounds) {
+    } else if (!polled || !grid_.stalled()) {
       fail(ErrorKind::kInternal, "{}: no thread can go on\n{}", describe(), report());
     }
   }
@@ -200,9 +199,9 @@ std::byte* Block::dynamic_shared() const {
 }
 
 void Block::check_shared() const {
-  const std::byte* fence = shared_memory() + shared_bytes_;
+  const std::byte* fence = shared_memory() + shape_.shared_bytes;
   LS_CHECK(std::all_of(fence, fence + kFence, [](std::byte b) { return b == kUnset; }),
-           "{} wrote past its {} bytes of dynamic shared memory", describe(), shared_bytes_);
+           "{} wrote past its {} bytes of dynamic shared memory", describe(), shape_.shared_bytes);
 }
 
 // Threads that wait at one place are one line.

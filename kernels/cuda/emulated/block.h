@@ -48,6 +48,8 @@ class States {
   std::vector<std::shared_ptr<void>> states_;
 };
 
+class GridRun;
+
 class Block {
  public:
   static constexpr int kLanes = 32;
@@ -55,10 +57,14 @@ class Block {
   static constexpr std::size_t kSlotBytes = 64;
   using Slots = std::array<std::array<std::byte, kSlotBytes>, kLanes>;
 
+  struct Shape {
+    std::string_view kernel;
+    dim3 grid, block, index;
+    std::int64_t shared_bytes = 0;
+  };
   // Runs `thread` once for each thread of one block. Throws what a thread threw, or an Error(kInternal) that lists
   // what each thread waits at where none can go on.
-  static void run(std::string_view kernel, dim3 grid, dim3 block, dim3 index, std::int64_t shared_bytes,
-                  const std::function<void()>& thread);
+  static void run(GridRun& grid, const Shape& shape, const std::function<void()>& thread);
 
   // The block of the thread that calls.
   static Block& current();
@@ -84,7 +90,7 @@ class Block {
   void arrive_and_wait(int barrier, int num_threads, const char* what);
 
   std::byte* dynamic_shared() const;
-  std::int64_t shared_bytes() const { return shared_bytes_; }
+  std::int64_t shared_bytes() const { return shape_.shared_bytes; }
 
   // What the vocabulary keeps for this block, and for the thread that calls.
   template <class State>
@@ -120,7 +126,7 @@ class Block {
     int arrived = 0, expected = 0;
   };
 
-  Block(std::string_view kernel, dim3 grid, dim3 block, dim3 index, std::int64_t shared_bytes);
+  Block(GridRun& grid, const Shape& shape);
   void run_all(const std::function<void()>& thread);
   // True if the thread did something but poll.
   bool advance(int thread, const std::function<void()>& job);
@@ -128,10 +134,9 @@ class Block {
   std::string report() const;
   void check_shared() const;
 
-  std::string_view kernel_;
-  dim3 index_;
+  GridRun& grid_;
+  Shape shape_;
   int num_threads_ = 0, running_ = 0;
-  std::int64_t shared_bytes_ = 0;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
   std::array<Barrier, kNamedBarriers> barriers_{};

@@ -1,8 +1,8 @@
 #include "kernels/cuda/emulated/grid.h"
 
 #include "kernels/core/error.h"
-#include "kernels/cuda/emulated/block.h"
 #include "kernels/cuda/emulated/device/launch.cuh"
+#include "kernels/cuda/emulated/grid_run.h"
 #include "kernels/cuda/emulated/runtime.h"
 
 namespace longspan::cuda::emulated {
@@ -26,12 +26,7 @@ void enqueue_grid(const Exec& exec, const Grid& grid, std::function<void()> thre
   auto* runtime = dynamic_cast<EmulatedRuntime*>(exec.runtime);
   LS_CHECK(runtime, "kernel {} is launched on {}", grid.kernel, exec.runtime->name());
   check_shape(grid);
-  runtime->enqueue(exec.stream, [grid, thread = std::move(thread)] {
-    for (unsigned z = 0; z < grid.grid.z; ++z)
-      for (unsigned y = 0; y < grid.grid.y; ++y)
-        for (unsigned x = 0; x < grid.grid.x; ++x)
-          Block::run(grid.kernel, grid.grid, grid.block, dim3(x, y, z), grid.shared_bytes, thread);
-  });
+  runtime->enqueue(exec.stream, [grid, thread = std::move(thread)] { GridRun(grid, thread, thread_order()).run(); });
 }
 
 }  // namespace longspan::cuda::emulated

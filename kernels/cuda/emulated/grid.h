@@ -16,7 +16,7 @@ struct Grid {
   std::int64_t shared_bytes = 0;
 };
 
-// Queues the blocks on exec.stream, one after the other in the order of their numbers. `thread` is run once a thread.
+// Queues the blocks on exec.stream. `thread` is run once for each thread.
 void enqueue_grid(const Exec& exec, const Grid& grid, std::function<void()> thread);
 
 }  // namespace longspan::cuda::emulated

@@ -1,5 +1,5 @@
-// The order in which the emulated GPU lets a block's threads run: a test's knob. A kernel that lacks a barrier gives
-// other results under another order.
+// The order in which the emulated GPU lets threads, and neighbouring blocks, run: a test's knob. A kernel that lacks a
+// barrier, or adds what blocks bring in the order of their coming, gives other results under another order.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
-#define __align__(num_bytes) alignas(num_bytes)
+#define __align__(num_bytes) __attribute__((aligned(num_bytes)))
 // One block at a time runs on an OS thread, and its threads are fibers there.
 #define __shared__ static thread_local
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "device/async_copy.cuh"
 #include "device/launch.cuh"
 #include "device/warp.cuh"
 #include "kernels/cuda/emulated/order.h"
@@ -84,42 +85,6 @@ TEST_F(Emulator, MissingBarrierShows) {
   EXPECT_NE(results[0], results[1]);
 }
 
-__global__ void collectives_kernel(int* out) {
-  const int x = lane() * lane();
-  int* mine = out + threadIdx.x * 8;
-  mine[0] = shuffle(x, 5);
-  mine[1] = shuffle_xor(x, 3);
-  mine[2] = shuffle_down(x, 4);
-  mine[3] = shuffle_up(x, 4);
-  mine[4] = static_cast<int>(ballot(lane() % 3 == 0));
-  mine[5] = any(lane() == 31) + 2 * all(lane() < 31);
-  mine[6] = warp_sum(x);
-  mine[7] = warp_max(x % 23);
-}
-
-TEST_F(Emulator, CollectivesGiveEachLaneItsValue) {
-  for (const emulated::ThreadOrder order : kOrders) {
-    emulated::set_thread_order(order);
-    DeviceArray<int> out(exec_, std::vector<int>(64 * 8, -1));
-    launch(exec_, "collectives", {.block = 64}, collectives_kernel, out.data());
-    const std::vector<int> values = out.values();
-    for (int t = 0; t < 64; ++t) {
-      const int l = t % 32;
-      const auto square = [](int i) { return i * i; };
-      const std::vector<int> mine(values.begin() + t * 8, values.begin() + t * 8 + 8);
-      const std::vector<int> expected = {25,
-                                         square(l ^ 3),
-                                         square(l + 4 < 32 ? l + 4 : l),
-                                         square(l >= 4 ? l - 4 : l),
-                                         static_cast<int>(0b01001001001001001001001001001001u),
-                                         1,
-                                         31 * 32 * 63 / 6,
-                                         18};
-      EXPECT_EQ(mine, expected) << "thread " << t;
-    }
-  }
-}
-
 __global__ void lane_left_out_kernel() {
   if (lane() != 31) sync_warp();
 }
@@ -146,6 +111,135 @@ TEST_F(Emulator, SaysWhoWaitsInVainAndWhere) {
   DeviceArray<int> data(exec_, counted(64));
   launch(exec_, "reverse", {.block = 64}, reverse_kernel, data.data());
   EXPECT_EQ(data.values()[0], 64);
+}
+
+__global__ void read_before_waiting_kernel(const int* from, int* out) {
+  __shared__ __align__(16) int arrived[4];
+  for (int i = 0; i < 4; ++i) arrived[i] = -1;
+  copy_async_16(arrived, from, 16);
+  commit_copies();
+  out[0] = arrived[0];
+  wait_copies<0>();
+  out[1] = arrived[0];
+}
+
+TEST_F(Emulator, CopiesLandNoEarlierThanTheWait) {
+  DeviceArray<int> from(exec_, {7, 8, 9, 10}), out(exec_, {0, 0});
+  launch(exec_, "read_before_waiting", {}, read_before_waiting_kernel, from.data(), out.data());
+  EXPECT_EQ(out.values(), (std::vector<int>{-1, 7}));
+}
+
+__global__ void misaligned_copy_kernel(const int* from) {
+  copy_async_16(dynamic_shared(), from + 1, 16);
+}
+__global__ void misaligned_load_kernel(const float* from, float* to) {
+  store_vector(to, load_vector<4>(from + 1));
+}
+__global__ void overrun_kernel(int bytes) {
+  for (int i = 0; i < bytes; ++i) dynamic_shared()[i] = 1;
+}
+
+TEST_F(Emulator, CatchesAddressesThatAGpuWouldRefuse) {
+  DeviceArray<int> ints(exec_, counted(8));
+  DeviceArray<float> floats(exec_, std::vector<float>(8, 1.0f));
+  testing::expect_error(ErrorKind::kInternal, {"copy_async_16"}, [&] {
+    launch(exec_, "misaligned", {.shared_bytes = 16}, misaligned_copy_kernel, ints.data());
+  });
+  testing::expect_error(ErrorKind::kInternal, {"no multiple of 16"},
+                        [&] { launch(exec_, "misaligned", {}, misaligned_load_kernel, floats.data(), floats.data()); });
+  launch(exec_, "exact", {.shared_bytes = 100}, overrun_kernel, 100);
+  testing::expect_error(ErrorKind::kInternal, {"kernel overrun", "past its 100 bytes"},
+                        [&] { launch(exec_, "overrun", {.shared_bytes = 100}, overrun_kernel, 101); });
+}
+
+TEST_F(Emulator, RefusesLaunchesThatAGpuWouldRefuse) {
+  testing::expect_error(ErrorKind::kEnvironment, {"kernel large", "(1025, 1, 1)"},
+                        [&] { launch(exec_, "large", {.block = 1025}, overrun_kernel, 0); });
+  testing::expect_error(ErrorKind::kInternal, {"kernel greedy", "232449 bytes"},
+                        [&] { launch(exec_, "greedy", {.shared_bytes = 227 * 1024 + 1}, overrun_kernel, 0); });
+  launch(exec_, "nothing", {.grid = 0}, overrun_kernel, 1);
+}
+
+// Each block adds its number to a list once the block before it has.
+__global__ void queue_kernel(int* next, int* list) {
+  if (threadIdx.x == 0) {
+    while (atomic_load_acquire(next) != static_cast<int>(blockIdx.x)) {
+    }
+    list[blockIdx.x] = blockIdx.x == 0 ? 1 : list[blockIdx.x - 1] * 3 % 1009;
+    atomic_store_release(next, static_cast<int>(blockIdx.x) + 1);
+  }
+  sync_block();
+}
+__global__ void take_a_number_kernel(int* next, int* list) {
+  if (threadIdx.x == 0) list[blockIdx.x] = atomic_add(next, 1);
+}
+
+TEST_F(Emulator, BlocksWaitForBlocksOfLowerNumber) {
+  std::vector<std::vector<int>> results;
+  for (const emulated::ThreadOrder order : kOrders) {
+    emulated::set_thread_order(order);
+    DeviceArray<int> next(exec_, {0}), list(exec_, std::vector<int>(37, -1));
+    launch(exec_, "queue", {.grid = 37, .block = 32}, queue_kernel, next.data(), list.data());
+    results.push_back(list.values());
+    EXPECT_EQ(results.back(), results.front());
+    EXPECT_EQ(next.values(), std::vector<int>{37});
+  }
+}
+
+TEST_F(Emulator, OtherOrdersOfBlocksShowWhatDependsOnTheirComing) {
+  std::vector<std::vector<int>> results;
+  for (const emulated::ThreadOrder order : kOrders) {
+    emulated::set_thread_order(order);
+    DeviceArray<int> next(exec_, {0}), list(exec_, std::vector<int>(37, -1));
+    launch(exec_, "take_a_number", {.grid = 37, .block = 32}, take_a_number_kernel, next.data(), list.data());
+    results.push_back(list.values());
+  }
+  EXPECT_NE(results[0], results[1]);
+  EXPECT_NE(results[2], results[3]);
+}
+
+__global__ void wait_for_nobody_kernel(const int* never) {
+  while (atomic_load_acquire(never) == 0) {
+  }
+}
+__global__ void one_block_fails_kernel(const int* never) {
+  if (blockIdx.x == 1) trap();
+  while (atomic_load_acquire(never) == 0) {
+  }
+}
+
+TEST_F(Emulator, WaitingForBlocksThatNeverComeIsAnError) {
+  DeviceArray<int> never(exec_, {0});
+  for (const emulated::ThreadOrder order : kOrders) {
+    emulated::set_thread_order(order);
+    testing::expect_error(ErrorKind::kInternal, {"no thread can go on", "threads 0 to 31: atomic_load_acquire"}, [&] {
+      launch(exec_, "forlorn", {.grid = 11, .block = 32}, wait_for_nobody_kernel, never.data());
+    });
+  }
+  emulated::set_thread_order({emulated::OrderKind::kReversed});
+  testing::expect_error(ErrorKind::kInternal, {"block (1, 0, 0): trap in thread"}, [&] {
+    launch(exec_, "fails", {.grid = 8, .block = 32}, one_block_fails_kernel, never.data());
+  });
+}
+
+using EmulatorDeathTest = Emulator;
+
+TEST_F(EmulatorDeathTest, HostCodeCannotTouchDeviceMemory) {
+  DeviceArray<int> there(exec_, {1, 2, 3});
+  const volatile int* data = there.data();
+  EXPECT_DEATH((void)data[0], "");
+  launch(exec_, "exact", {.shared_bytes = 4}, overrun_kernel, 4);
+  EXPECT_DEATH((void)data[0], "");
+}
+
+__global__ void touch_kernel(int* data, int place) {
+  data[place] = 1;
+}
+
+TEST_F(EmulatorDeathTest, KernelsCannotRunOverTheEndOfDeviceMemory) {
+  DeviceArray<int> there(exec_, std::vector<int>(64));
+  launch(exec_, "touch", {}, touch_kernel, there.data(), 63);
+  EXPECT_DEATH(launch(exec_, "touch", {}, touch_kernel, there.data(), 64), "");
 }
 
 }  // namespace
