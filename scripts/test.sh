@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds Longspan from whatever state the machine is in and runs every check and test. What continuous integration runs.
 #
-#   scripts/test.sh                 set-up, build, headers, all tests, CUDA compilation
-#   scripts/test.sh --quick         without slow tests and CUDA
+#   scripts/test.sh                 set-up, build, headers, all tests, GPU kernels on an emulated GPU, CUDA where nvcc is
+#   scripts/test.sh --quick         without slow tests and anything for GPUs
 #   scripts/test.sh --sanitizers    all that, then the unit tests under address, undefined-behaviour and thread sanitizers
 #
 # The closing line reads "N passed, N failed, N skipped", counting tests of ctest; a step that fails outside ctest (a
@@ -93,9 +93,14 @@ for preset in ${sanitizers[@]+"${sanitizers[@]}"}; do
   fi
 done
 unset OMP_THREAD_LIMIT
+# What is not for GPUs is the same in these builds, which ccache knows.
+if step "build cuda-emulated" build cuda-emulated --target longspan longspan_device_tests; then
+  tests "kernels for GPUs, emulated" cuda-emulated "$cores" -L '^emulated$'
+fi
 if find_nvcc; then
-  if step "build cuda" build cuda --target longspan_cuda device_query_test; then
-    tests "CUDA tests" cuda 1 -R '^DeviceQuery\.'
+  if step "build cuda" build cuda --target longspan longspan_device_tests device_query_test; then
+    tests "tests on GPUs" cuda 1 -L '^gpu$'
+    tests "the CUDA build, with or without a GPU" cuda 1 -R '^(DeviceQuery|CudaBinary)\.'
   fi
 else
   say "CUDA: not compiled, there is no nvcc in CUDA_HOME/bin or PATH"
