@@ -57,6 +57,10 @@ class DeviceRuntime {
 
   // Queued on the stream; either end may be memory of this device, pinned or (then the caller waits) plain host memory.
   virtual void copy(Stream stream, void* to, const void* from, std::int64_t num_bytes) = 0;
+  // The same from plain host memory, which may change or go as soon as this returns. Small amounts: lists, tables.
+  virtual void upload(Stream stream, void* to, const void* from, std::int64_t num_bytes) {
+    copy(stream, to, from, num_bytes);
+  }
   virtual void zero(Stream stream, void* memory, std::int64_t num_bytes) = 0;
   // The caller waits for all the stream holds. Throws what any work given to the device before failed with.
   virtual void synchronize(Stream stream) = 0;

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "kernels/cpu/head_rows.h"
-#include "kernels/ops/attention_list.h"
+#include "kernels/ops/kernel_list.h"
 
 namespace longspan::cpu {
 namespace {
@@ -48,20 +48,25 @@ void decode_typed(const Exec& exec, const Tensor& codes, const Tensor& scale, co
   });
 }
 
-}  // namespace
-
-void encode_rows(const Exec& exec, const Tensor& values, const Tensor& codes, const Tensor& scale) {
+void encode_rows(const Exec& exec, const EncodeRows& args) {
+  const auto& [values, codes, scale] = args;
   if (values.dtype == DType::kBF16)
     encode_typed<bf16>(exec, values, codes, scale);
   else
     encode_typed<float>(exec, values, codes, scale);
 }
 
-void decode_rows(const Exec& exec, const Tensor& codes, const Tensor& scale, const Tensor& values) {
+void decode_rows(const Exec& exec, const DecodeRows& args) {
+  const auto& [codes, scale, values] = args;
   if (values.dtype == DType::kBF16)
     decode_typed<bf16>(exec, codes, scale, values);
   else
     decode_typed<float>(exec, codes, scale, values);
 }
+
+}  // namespace
+
+const Kernel<EncodeRows> kEncodeRows("cpu rows", needs_cpu, encode_rows);
+const Kernel<DecodeRows> kDecodeRows("cpu rows", needs_cpu, decode_rows);
 
 }  // namespace longspan::cpu

@@ -4,6 +4,7 @@
 
 #include "kernels/ops/attention_list.h"
 #include "kernels/ops/checks.h"
+#include "kernels/ops/kernel_list.h"
 
 namespace longspan {
 namespace {
@@ -53,11 +54,6 @@ void check_tasks(std::string_view op, const AttentionDesc& desc, std::span<const
   }
 }
 
-void need_cpu(std::string_view op, const Exec& exec) {
-  LS_REQUIRE(kUnsupported, exec.device == Device::kCpu, "{}: runs on cpu, not on {}; set run.device to cpu", op,
-             name_of(exec.device));
-}
-
 }  // namespace
 
 std::int64_t count_pairs(const AttentionTask& task) {
@@ -102,41 +98,38 @@ void attention_backward(const Exec& exec, const AttentionBackward& args) {
 }
 
 void clear_carry(const Exec& exec, const Tensor& out, const Tensor& lse) {
-  need_cpu("clear_carry", exec);
   const OperandChecks checks("clear_carry", exec);
   checks.expect_float("out", out, 3, 3);
   checks.expect("out", out, DType::kF32, {out.shape[0], out.shape[1], out.shape[2]}, Strides::kRows);
   checks.expect("lse", lse, DType::kF32, {out.shape[0], out.shape[1]}, Strides::kRows);
-  cpu::clear_carry(exec, out, lse);
+  choose_kernel<ClearCarry>("clear_carry", exec, DType::kF32).run(exec, {out, lse});
 }
 
 void merge_carry(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& more_out,
                  const Tensor& more_lse) {
-  need_cpu("merge_carry", exec);
   const OperandChecks checks("merge_carry", exec);
   checks.expect_float("out", out, 3, 3);
   for (const auto& [name, rows] : {std::pair("out", out), std::pair("more_out", more_out)})
     checks.expect(name, rows, DType::kF32, {out.shape[0], out.shape[1], out.shape[2]}, Strides::kRows);
   for (const auto& [name, rows] : {std::pair("lse", lse), std::pair("more_lse", more_lse)})
     checks.expect(name, rows, DType::kF32, {out.shape[0], out.shape[1]}, Strides::kRows);
-  cpu::merge_carry(exec, out, lse, more_out, more_lse);
+  choose_kernel<MergeCarry>("merge_carry", exec, DType::kF32).run(exec, {out, lse, more_out, more_lse});
 }
 
 void finish_forward(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& sink, const Tensor& result,
                     const Tensor& total_lse) {
-  need_cpu("finish_forward", exec);
   const OperandChecks checks("finish_forward", exec);
   checks.expect_float("result", result, 3, 3);
   checks.expect_like("out", out, DType::kF32, result);
   checks.expect("lse", lse, DType::kF32, {out.shape[0], out.shape[1]}, Strides::kRows);
   checks.expect("total_lse", total_lse, DType::kF32, {out.shape[0], out.shape[1]}, Strides::kRows);
   if (sink) checks.expect("sink", sink, DType::kF32, {out.shape[1]});
-  cpu::finish_forward(exec, out, lse, sink, result, total_lse);
+  choose_kernel<FinishForward>("finish_forward", exec, DType::kF32, result.dtype)
+      .run(exec, {out, lse, sink, result, total_lse});
 }
 
 void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, const Tensor& total_lse,
                     const Tensor& sink, const Tensor& delta, const Tensor& dsink) {
-  need_cpu("begin_backward", exec);
   const OperandChecks checks("begin_backward", exec);
   checks.expect_float("out", out, 3, 3);
   checks.expect_float("dout", dout, 3, 3);
@@ -148,7 +141,8 @@ void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, con
            dsink.describe());
   if (sink) checks.expect("sink", sink, DType::kF32, {out.shape[1]});
   if (dsink) checks.expect("dsink", dsink, DType::kF32, {out.shape[1]});
-  cpu::begin_backward(exec, out, dout, total_lse, sink, delta, dsink);
+  choose_kernel<BeginBackward>("begin_backward", exec, dout.dtype, DType::kF32)
+      .run(exec, {out, dout, total_lse, sink, delta, dsink});
 }
 
 }  // namespace longspan

@@ -39,12 +39,20 @@ struct AttentionTask {
 // Visible (query, key) pairs of a task, times its heads. The unit of "work" in plans and reports.
 std::int64_t count_pairs(const AttentionTask& task);
 
+// What the largest probability of a row is measured from while it is gathered; it cancels in the result. Matters where
+// probabilities are rounded to bf16 for the product with values: measured from the row's maximum, the largest are
+// exactly 1, and where several keys share them, products are exact, sums lie halfway between two bf16 numbers, and what
+// little is left over rounds them all the same way: a bias that can make training fail (arXiv:2510.04212). kBelowOne
+// measures from a little above, on a grid of powers of two, so that every probability is rounded itself.
+enum class SoftmaxOrigin : std::uint8_t { kMaximum, kBelowOne };
+
 struct AttentionDesc {
   Device device = Device::kCpu;
   DType dtype = DType::kF32;  // of q, k, v, dout: fp32 or bf16
   std::int64_t heads = 0, kv_heads = 0;
   std::int64_t head_dim = 0, value_dim = 0;
   float scale = 0;
+  SoftmaxOrigin origin = SoftmaxOrigin::kMaximum;  // of no account where probabilities stay fp32
   std::string describe() const;
 };
 

@@ -42,6 +42,18 @@ template <>
 KernelList<SumOfSquares> kernels();
 template <>
 KernelList<AdamW> kernels();
+template <>
+KernelList<ClearCarry> kernels();
+template <>
+KernelList<MergeCarry> kernels();
+template <>
+KernelList<FinishForward> kernels();
+template <>
+KernelList<BeginBackward> kernels();
+template <>
+KernelList<EncodeRows> kernels();
+template <>
+KernelList<DecodeRows> kernels();
 
 // Core attention on GPUs, best first.
 std::span<const AttentionOp* const> attention_ops();

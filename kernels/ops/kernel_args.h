@@ -1,4 +1,5 @@
-// Arguments of the operators whose public functions take them one by one; see layer_ops.h and training_ops.h.
+// Arguments of the operators whose public functions take them one by one; see layer_ops.h,
+// training_ops.h, attention.h and row_codec.h.
 #pragma once
 
 #include <span>
@@ -46,6 +47,24 @@ struct FillZero {
 };
 struct SumOfSquares {
   Tensor x, out;
+};
+struct ClearCarry {
+  Tensor out, lse;
+};
+struct MergeCarry {
+  Tensor out, lse, more_out, more_lse;
+};
+struct FinishForward {
+  Tensor out, lse, sink, result, total_lse;
+};
+struct BeginBackward {
+  Tensor out, dout, total_lse, sink, delta, dsink;
+};
+struct EncodeRows {
+  Tensor values, codes, scale;
+};
+struct DecodeRows {
+  Tensor codes, scale, values;
 };
 
 }  // namespace longspan

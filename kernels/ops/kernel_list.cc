@@ -100,5 +100,29 @@ template <>
 KernelList<AdamW> kernels_of() {
   return list<AdamW, cpu::kAdamw, reference::kAdamw>();
 }
+template <>
+KernelList<ClearCarry> kernels_of() {
+  return list<ClearCarry, cpu::kClearCarry>();
+}
+template <>
+KernelList<MergeCarry> kernels_of() {
+  return list<MergeCarry, cpu::kMergeCarry>();
+}
+template <>
+KernelList<FinishForward> kernels_of() {
+  return list<FinishForward, cpu::kFinishForward>();
+}
+template <>
+KernelList<BeginBackward> kernels_of() {
+  return list<BeginBackward, cpu::kBeginBackward>();
+}
+template <>
+KernelList<EncodeRows> kernels_of() {
+  return list<EncodeRows, cpu::kEncodeRows>();
+}
+template <>
+KernelList<DecodeRows> kernels_of() {
+  return list<DecodeRows, cpu::kDecodeRows>();
+}
 
 }  // namespace longspan

@@ -27,6 +27,12 @@ extern const Kernel<FillZero> kFillZero;
 extern const Kernel<HeadLoss> kHeadLoss;
 extern const Kernel<SumOfSquares> kSumOfSquares;
 extern const Kernel<AdamW> kAdamw;
+extern const Kernel<ClearCarry> kClearCarry;
+extern const Kernel<MergeCarry> kMergeCarry;
+extern const Kernel<FinishForward> kFinishForward;
+extern const Kernel<BeginBackward> kBeginBackward;
+extern const Kernel<EncodeRows> kEncodeRows;
+extern const Kernel<DecodeRows> kDecodeRows;
 
 // "AVX2", "AVX-512 with AMX bf16", …: what oneDNN will use on this machine.
 std::string matmul_instruction_set();
@@ -86,6 +92,18 @@ template <>
 KernelList<SumOfSquares> kernels_of();
 template <>
 KernelList<AdamW> kernels_of();
+template <>
+KernelList<ClearCarry> kernels_of();
+template <>
+KernelList<MergeCarry> kernels_of();
+template <>
+KernelList<FinishForward> kernels_of();
+template <>
+KernelList<BeginBackward> kernels_of();
+template <>
+KernelList<EncodeRows> kernels_of();
+template <>
+KernelList<DecodeRows> kernels_of();
 
 // The first implementation on the list that does not refuse.
 template <class Args>

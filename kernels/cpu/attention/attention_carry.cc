@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/head_rows.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/ops/attention_list.h"
+#include "kernels/ops/kernel_list.h"
 
 namespace longspan::cpu {
 namespace {
@@ -45,17 +45,16 @@ void write_delta(const Exec& exec, const Tensor& out, const Tensor& dout, const 
   });
 }
 
-}  // namespace
-
-void clear_carry(const Exec& exec, const Tensor& out, const Tensor& lse) {
+void clear_carry(const Exec& exec, const ClearCarry& args) {
+  const auto& [out, lse] = args;
   for_each_row(exec, out, [&](std::int64_t t, std::int64_t h) {
     std::fill_n(row_of<float>(out, t, h), out.shape[2], 0.0f);
     *row_of<float>(lse, t, h) = kNothing;
   });
 }
 
-void merge_carry(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& more_out,
-                 const Tensor& more_lse) {
+void merge_carry(const Exec& exec, const MergeCarry& args) {
+  const auto& [out, lse, more_out, more_lse] = args;
   for_each_row(exec, out, [&](std::int64_t t, std::int64_t h) {
     const float seen = *row_of<float>(lse, t, h), more = *row_of<float>(more_lse, t, h);
     if (more == kNothing) return;
@@ -69,16 +68,16 @@ void merge_carry(const Exec& exec, const Tensor& out, const Tensor& lse, const T
   });
 }
 
-void finish_forward(const Exec& exec, const Tensor& out, const Tensor& lse, const Tensor& sink, const Tensor& result,
-                    const Tensor& total_lse) {
+void finish_forward(const Exec& exec, const FinishForward& args) {
+  const auto& [out, lse, sink, result, total_lse] = args;
   if (result.dtype == DType::kBF16)
     finish_rows<bf16>(exec, out, lse, sink, result, total_lse);
   else
     finish_rows<float>(exec, out, lse, sink, result, total_lse);
 }
 
-void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, const Tensor& total_lse,
-                    const Tensor& sink, const Tensor& delta, const Tensor& dsink) {
+void begin_backward(const Exec& exec, const BeginBackward& args) {
+  const auto& [out, dout, total_lse, sink, delta, dsink] = args;
   const bool out_is_bf16 = out.dtype == DType::kBF16, dout_is_bf16 = dout.dtype == DType::kBF16;
   if (out_is_bf16 && dout_is_bf16)
     write_delta<bf16, bf16>(exec, out, dout, delta);
@@ -101,5 +100,12 @@ void begin_backward(const Exec& exec, const Tensor& out, const Tensor& dout, con
     dsink.get<float>()[h] -= static_cast<float>(sum);
   });
 }
+
+}  // namespace
+
+const Kernel<ClearCarry> kClearCarry("cpu rows", needs_cpu, clear_carry);
+const Kernel<MergeCarry> kMergeCarry("cpu rows", needs_cpu, merge_carry);
+const Kernel<FinishForward> kFinishForward("cpu rows", needs_cpu, finish_forward);
+const Kernel<BeginBackward> kBeginBackward("cpu rows", needs_cpu, begin_backward);
 
 }  // namespace longspan::cpu

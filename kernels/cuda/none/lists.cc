@@ -67,6 +67,30 @@ template <>
 KernelList<AdamW> kernels() {
   return {};
 }
+template <>
+KernelList<ClearCarry> kernels() {
+  return {};
+}
+template <>
+KernelList<MergeCarry> kernels() {
+  return {};
+}
+template <>
+KernelList<FinishForward> kernels() {
+  return {};
+}
+template <>
+KernelList<BeginBackward> kernels() {
+  return {};
+}
+template <>
+KernelList<EncodeRows> kernels() {
+  return {};
+}
+template <>
+KernelList<DecodeRows> kernels() {
+  return {};
+}
 
 std::span<const AttentionOp* const> attention_ops() {
   return {};
