@@ -16,9 +16,9 @@ struct Exec {
   int num_threads = 1;                       // OpenMP threads an operator of this rank may use
   Arena* workspace = nullptr;                // scratch; operators open a Scope in it and leave it as they found it
   DeviceRuntime* runtime = &host_runtime();  // of `device`
+  Stream stream{};  // operators queue their work here and return; on the host it is done when they return
   Repeat repeat = Repeat::kBitForBit;
   int reserved_multiprocessors = 0;  // of a GPU: left to communication by kernels that would fill all of them
-  Stream stream{};  // operators queue their work here and return; on the host it is done when they return
 };
 
 }  // namespace longspan

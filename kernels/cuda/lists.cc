@@ -79,6 +79,30 @@ template <>
 KernelList<AdamW> kernels() {
   return list<AdamW>();
 }
+template <>
+KernelList<ClearCarry> kernels() {
+  return list<ClearCarry>();
+}
+template <>
+KernelList<MergeCarry> kernels() {
+  return list<MergeCarry>();
+}
+template <>
+KernelList<FinishForward> kernels() {
+  return list<FinishForward>();
+}
+template <>
+KernelList<BeginBackward> kernels() {
+  return list<BeginBackward>();
+}
+template <>
+KernelList<EncodeRows> kernels() {
+  return list<EncodeRows>();
+}
+template <>
+KernelList<DecodeRows> kernels() {
+  return list<DecodeRows>();
+}
 
 std::span<const AttentionOp* const> attention_ops() {
   return {};

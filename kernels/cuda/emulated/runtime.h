@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "kernels/core/device_runtime.h"
+#include "kernels/core/staged_copies.h"
 #include "kernels/cuda/emulated/queues.h"
 
 namespace longspan::cuda::emulated {
@@ -31,6 +32,9 @@ class EmulatedRuntime final : public DeviceRuntime {
   std::unique_ptr<DeviceEvent> make_event(EventTiming timing) override;
 
   void copy(Stream stream, void* to, const void* from, std::int64_t num_bytes) override;
+  void upload(Stream stream, void* to, const void* from, std::int64_t num_bytes) override {
+    staged_.copy(stream, to, from, num_bytes);
+  }
   void zero(Stream stream, void* memory, std::int64_t num_bytes) override;
   void synchronize(Stream stream) override;
 
@@ -46,6 +50,7 @@ class EmulatedRuntime final : public DeviceRuntime {
   const std::shared_ptr<Queue> default_queue_;
   std::list<std::shared_ptr<Queue>> queues_;
   std::map<const char*, std::int64_t> pinned_;
+  StagedCopies staged_{*this};
 };
 
 }  // namespace longspan::cuda::emulated

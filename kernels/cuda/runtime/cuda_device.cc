@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 #include <string>
 
+#include "kernels/core/staged_copies.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/runtime/status.h"
 
@@ -88,6 +89,9 @@ class CudaRuntime final : public DeviceRuntime {
                    fmt::format("copy {} bytes", num_bytes));
     if (!is_background(to) || !is_background(from)) synchronize(stream);
   }
+  void upload(Stream stream, void* to, const void* from, std::int64_t num_bytes) override {
+    staged_.copy(stream, to, from, num_bytes);
+  }
   void zero(Stream stream, void* memory, std::int64_t num_bytes) override {
     if (num_bytes == 0) return;
     expect_success(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(num_bytes), stream_of(stream)),
@@ -118,6 +122,7 @@ class CudaRuntime final : public DeviceRuntime {
   std::string name_;
   std::int64_t memory_bytes_ = 0;
   int lowest_priority_ = 0, highest_priority_ = 0;
+  StagedCopies staged_{*this};
 };
 
 }  // namespace

@@ -71,6 +71,27 @@ TEST(GpuRuntime, MarksAreReachedAndTimed) {
   EXPECT_GE(end->milliseconds_since(*begin), 0);
 }
 
+TEST(GpuRuntime, UploadsWhatIsGoneBeforeItArrives) {
+  DeviceExec exec;
+  const DeviceArray<int> there(exec, std::vector<int>(100, -1));
+  for (int n = 0; n < 100; ++n) exec.runtime().upload(exec.exec().stream, there.data() + n, &n, sizeof(n));
+  EXPECT_EQ(there.values(), counted(100));
+}
+
+TEST(GpuRuntime, UploadsAfterAStreamIsGone) {
+  DeviceExec exec;
+  const DeviceArray<int> there(exec, std::vector<int>(100, -1));
+  const Stream other = exec.runtime().make_stream(StreamUse::kTransfers);
+  const int early = 5, late = 7;
+  exec.runtime().upload(other, there.data(), &early, sizeof(early));
+  exec.runtime().synchronize(other);
+  exec.runtime().destroy(other);
+  for (int n = 1; n < 20; ++n) exec.runtime().upload(exec.exec().stream, there.data() + n, &late, sizeof(late));
+  const std::vector<int> values = there.values();
+  EXPECT_EQ(values[0], early);
+  EXPECT_EQ(std::vector<int>(values.begin() + 1, values.begin() + 20), std::vector<int>(19, late));
+}
+
 TEST(GpuRuntime, CopiesThroughPinnedMemory) {
   DeviceExec exec;
   DeviceRuntime& runtime = exec.runtime();
