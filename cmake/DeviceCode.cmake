@@ -7,6 +7,7 @@ if(LONGSPAN_CUDA STREQUAL "ON")
 elseif(LONGSPAN_CUDA STREQUAL "EMULATED")
   target_include_directories(longspan_device_code INTERFACE "${PROJECT_SOURCE_DIR}/kernels/cuda/emulated")
   target_link_libraries(longspan_device_code INTERFACE Boost::context)
+  target_compile_options(longspan_device_code INTERFACE -Wno-unknown-pragmas)  # "#pragma unroll" is nvcc's
 endif()
 
 # longspan_device_code(FILES…): the .cu among these files of the current folder are for the compiler that LONGSPAN_CUDA

@@ -105,7 +105,8 @@ KernelList<DecodeRows> kernels() {
 }
 
 std::span<const AttentionOp* const> attention_ops() {
-  return {};
+  static const std::array<const AttentionOp*, 1> kList = {&sm90_attention()};
+  return kList;
 }
 
 }  // namespace longspan::cuda
