@@ -10,6 +10,15 @@ endif()
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   # 90a and not 90: Hopper's warp-group instructions belong to the architecture-specific target alone.
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)
+  # Blackwell runs what is written for 80; toolkits know it since 12.8.
+  set(nvcc "${CMAKE_CUDA_COMPILER}")
+  if(NOT nvcc)
+    set(nvcc "$ENV{CUDACXX}")
+  endif()
+  execute_process(COMMAND "${nvcc}" --list-gpu-code OUTPUT_VARIABLE targets ERROR_QUIET)
+  if(targets MATCHES "sm_100\n")
+    list(APPEND CMAKE_CUDA_ARCHITECTURES 100-real)
+  endif()
 endif()
 # Otherwise CMake adds the static runtime beside the shared one that the libraries use.
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -32,6 +33,14 @@ class DeviceEvent {
   virtual double milliseconds_since(const DeviceEvent& earlier) const = 0;
 };
 enum class EventTiming : std::uint8_t { kOff, kOn };
+
+// Work that was recorded, to be given again as a whole: one call instead of hundreds.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+  // Queues all of it on the stream. Addresses and arguments are those of the recording; so is what was uploaded.
+  virtual void launch(Stream stream) = 0;
+};
 
 // One a rank: ranks that are threads may share a device. Calls may come from any thread once it has called
 // make_current(). Failures throw Error(kEnvironment) with the device's own words, refusals of memory are a null
@@ -64,6 +73,16 @@ class DeviceRuntime {
   virtual void zero(Stream stream, void* memory, std::int64_t num_bytes) = 0;
   // The caller waits for all the stream holds. Throws what any work given to the device before failed with.
   virtual void synchronize(Stream stream) = 0;
+
+  // Records what `give` gives to the stream, which is one that was made, instead of doing it; other streams that it
+  // holds back for the stream's marks are recorded too, and must in the end be waited for. Meanwhile nothing may wait
+  // on the host: copies with plain host memory and synchronize() fail with Error(kEnvironment). What `give` throws
+  // ends the recording. Throws Error(kUnsupported) where work is done when it is given: on the host.
+  virtual std::unique_ptr<DeviceGraph> capture(Stream stream, const std::function<void()>& give);
+
+  // Names what the calling thread gives from now on in a profiler's time line. Ranges nest; see range.h.
+  virtual void begin_range(const char* /*name*/) {}
+  virtual void end_range() noexcept {}
 };
 
 // The host's own memory. Address space is reserved, pages are taken when they are first written.

@@ -57,6 +57,10 @@ class HostRuntime final : public DeviceRuntime {
 
 }  // namespace
 
+std::unique_ptr<DeviceGraph> DeviceRuntime::capture(Stream, const std::function<void()>&) {
+  fail(ErrorKind::kUnsupported, "{} cannot record work to give it again: it is done when it is given", name());
+}
+
 DeviceRuntime& host_runtime() {
   static HostRuntime runtime;
   return runtime;

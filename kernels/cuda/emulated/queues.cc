@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "kernels/cuda/emulated/recording.h"
+
 namespace longspan::cuda::emulated {
 namespace {
 
@@ -18,6 +20,11 @@ QueueTiming queue_timing() {
 }
 
 void Queue::push(std::function<void()> work) {
+  ++num_given_;
+  if (recording) {
+    awaited = false;
+    return recording->add(std::move(work));
+  }
   waiting_.push_back(std::move(work));
   if (timing_ == QueueTiming::kAtOnce) do_until(mark());
 }

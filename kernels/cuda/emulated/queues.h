@@ -17,6 +17,8 @@ enum class QueueTiming : std::uint8_t { kAtOnce, kAtWaits };
 void set_queue_timing(QueueTiming timing);
 QueueTiming queue_timing();
 
+class Recording;
+
 // The work of one stream. Whoever uses it holds the one lock of all emulated streams.
 class Queue : public std::enable_shared_from_this<Queue> {
  public:
@@ -26,10 +28,17 @@ class Queue : public std::enable_shared_from_this<Queue> {
   std::int64_t mark() const { return done_ + static_cast<std::int64_t>(waiting_.size()); }
   bool is_done(std::int64_t mark) const { return mark <= done_; }
   void do_until(std::int64_t mark);
+  void do_one() { do_until(done_ + 1); }
+  // How often something was given, to be done or recorded.
+  std::int64_t num_given() const { return num_given_; }
+
+  // Of Recording: while it is set, work is added to it instead.
+  std::shared_ptr<Recording> recording;
+  bool awaited = false;  // whether another queue of the recording waits for all that this one holds
 
  private:
   QueueTiming timing_;
-  std::int64_t done_ = 0;
+  std::int64_t done_ = 0, num_given_ = 0;
   std::deque<std::function<void()>> waiting_;
 };
 

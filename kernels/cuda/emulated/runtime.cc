@@ -8,6 +8,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_query.h"
 #include "kernels/cuda/emulated/memory.h"
+#include "kernels/cuda/emulated/recording.h"
 
 namespace longspan {
 namespace cuda::emulated {
@@ -33,18 +34,32 @@ class EmulatedEvent final : public DeviceEvent {
     queue_ = runtime_.queue_of(stream).shared_from_this();
     queue_->push([time = time_] { *time = std::chrono::steady_clock::now(); });
     mark_ = queue_->mark();
+    recording_ = queue_->recording;
+    num_given_ = queue_->num_given();
   }
   void hold_back(Stream stream) override {
     const std::lock_guard lock(queues_lock());
     if (!queue_) return;
-    runtime_.queue_of(stream).push([queue = queue_, mark = mark_] { queue->do_until(mark); });
+    Queue& other = runtime_.queue_of(stream);
+    if (recording_) {
+      expect_open();
+      Recording::join(recording_, other);
+      if (queue_->num_given() == num_given_) queue_->awaited = true;
+      return;
+    }
+    LS_REQUIRE(kEnvironment, !other.recording, "a stream that is recorded waits for a mark that was not");
+    other.push([queue = queue_, mark = mark_] { queue->do_until(mark); });
   }
   bool is_reached() override {
     const std::lock_guard lock(queues_lock());
+    expect_not_recorded();
+    // As late as may be, but somebody who asks again and again sees it come.
+    if (queue_ && !queue_->is_done(mark_)) queue_->do_one();
     return !queue_ || queue_->is_done(mark_);
   }
   void wait() override {
     const std::lock_guard lock(queues_lock());
+    expect_not_recorded();
     if (queue_) queue_->do_until(mark_);
   }
   double milliseconds_since(const DeviceEvent& earlier) const override {
@@ -55,11 +70,34 @@ class EmulatedEvent final : public DeviceEvent {
 
  private:
   using Time = std::chrono::steady_clock::time_point;
+
+  void expect_open() const {
+    LS_REQUIRE(kEnvironment, recording_->is_open(), "a stream waits for a mark of a recording that has ended");
+  }
+  void expect_not_recorded() const {
+    LS_REQUIRE(kEnvironment, !recording_, "the host asks for a mark that was only recorded");
+  }
+
   EmulatedRuntime& runtime_;
   EventTiming timing_;
   std::shared_ptr<Queue> queue_;  // lives on with its marks, as peers' streams may wait for them
-  std::int64_t mark_ = 0;
+  std::int64_t mark_ = 0, num_given_ = 0;
+  std::shared_ptr<Recording> recording_;  // the mark lies in; null: in the queue's work itself
   std::shared_ptr<Time> time_ = std::make_shared<Time>();
+};
+
+class EmulatedGraph final : public DeviceGraph {
+ public:
+  EmulatedGraph(EmulatedRuntime& runtime, std::shared_ptr<const Recording> recording)
+      : runtime_(runtime), recording_(std::move(recording)) {}
+  void launch(Stream stream) override {
+    const std::lock_guard lock(queues_lock());
+    runtime_.queue_of(stream).push([recording = recording_] { recording->give_again(); });
+  }
+
+ private:
+  EmulatedRuntime& runtime_;
+  std::shared_ptr<const Recording> recording_;
 };
 
 EmulatedRuntime::EmulatedRuntime() : default_queue_(std::make_shared<Queue>(queue_timing())) {}
@@ -131,6 +169,16 @@ void EmulatedRuntime::copy(Stream stream, void* to, const void* from, std::int64
   if (!is_background(to, num_bytes) || !is_background(from, num_bytes)) synchronize(stream);
 }
 
+void EmulatedRuntime::upload(Stream stream, void* to, const void* from, std::int64_t num_bytes) {
+  std::unique_lock lock(queues_lock());
+  if (const std::shared_ptr<Recording> recording = queue_of(stream).recording) {
+    const void* kept = recording->keep(from, num_bytes);
+    return enqueue(stream, [=] { std::memcpy(to, kept, static_cast<std::size_t>(num_bytes)); });
+  }
+  lock.unlock();
+  staged_.copy(stream, to, from, num_bytes);
+}
+
 void EmulatedRuntime::zero(Stream stream, void* memory, std::int64_t num_bytes) {
   LS_CHECK(num_bytes == 0 || is_device_memory(memory, num_bytes), "{} bytes to zero are not the device's", num_bytes);
   if (num_bytes > 0) enqueue(stream, [=] { std::memset(memory, 0, static_cast<std::size_t>(num_bytes)); });
@@ -139,7 +187,29 @@ void EmulatedRuntime::zero(Stream stream, void* memory, std::int64_t num_bytes) 
 void EmulatedRuntime::synchronize(Stream stream) {
   const std::lock_guard lock(queues_lock());
   Queue& queue = queue_of(stream);
+  LS_REQUIRE(kEnvironment, !queue.recording, "the host waits for a stream that is being recorded");
   queue.do_until(queue.mark());
+}
+
+std::unique_ptr<DeviceGraph> EmulatedRuntime::capture(Stream stream, const std::function<void()>& give) {
+  std::shared_ptr<Recording> recording;
+  {
+    const std::lock_guard lock(queues_lock());
+    Queue& queue = queue_of(stream);
+    LS_REQUIRE(kEnvironment, stream.handle && !queue.recording, "the stream cannot be recorded: it is {}",
+               stream.handle ? "already" : "the default one");
+    recording = Recording::begin(queue);
+  }
+  try {
+    give();
+  } catch (...) {
+    const std::lock_guard lock(queues_lock());
+    recording->abandon();
+    throw;
+  }
+  const std::lock_guard lock(queues_lock());
+  recording->end();
+  return std::make_unique<EmulatedGraph>(*this, recording);
 }
 
 }  // namespace cuda::emulated

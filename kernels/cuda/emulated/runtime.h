@@ -32,17 +32,17 @@ class EmulatedRuntime final : public DeviceRuntime {
   std::unique_ptr<DeviceEvent> make_event(EventTiming timing) override;
 
   void copy(Stream stream, void* to, const void* from, std::int64_t num_bytes) override;
-  void upload(Stream stream, void* to, const void* from, std::int64_t num_bytes) override {
-    staged_.copy(stream, to, from, num_bytes);
-  }
+  void upload(Stream stream, void* to, const void* from, std::int64_t num_bytes) override;
   void zero(Stream stream, void* memory, std::int64_t num_bytes) override;
   void synchronize(Stream stream) override;
+  std::unique_ptr<DeviceGraph> capture(Stream stream, const std::function<void()>& give) override;
 
   // Queues work, as a kernel, that may touch device memory.
   void enqueue(Stream stream, std::function<void()> work);
 
  private:
   friend class EmulatedEvent;
+  friend class EmulatedGraph;
   Queue& queue_of(Stream stream);
   // Memory that a copy in the background may touch: this device's or pinned.
   bool is_background(const void* memory, std::int64_t num_bytes) const;

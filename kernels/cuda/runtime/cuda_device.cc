@@ -1,6 +1,12 @@
 // A GPU through CUDA's runtime: plain allocations, streams that do not wait for the default one, events.
+#include <nvtx3/nvToolsExt.h>
+
+#include <cstring>
 #include <cuda_runtime_api.h>
+#include <exception>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "kernels/core/staged_copies.h"
 #include "kernels/cuda/device.h"
@@ -44,6 +50,48 @@ class CudaEvent final : public DeviceEvent {
 
  private:
   cudaEvent_t event_ = nullptr;
+};
+
+// Pinned memory that a graph's uploads read each time it runs.
+class KeptPieces {
+ public:
+  KeptPieces() = default;
+  KeptPieces(const KeptPieces&) = delete;
+  KeptPieces& operator=(const KeptPieces&) = delete;
+  ~KeptPieces() {
+    for (void* piece : pieces_) cudaFreeHost(piece);
+  }
+  void* keep(const void* from, std::int64_t num_bytes) {
+    void*& piece = pieces_.emplace_back(nullptr);
+    expect_success(cudaMallocHost(&piece, static_cast<std::size_t>(num_bytes)), "allocate pinned memory");
+    std::memcpy(piece, from, static_cast<std::size_t>(num_bytes));
+    return piece;
+  }
+
+ private:
+  std::vector<void*> pieces_;
+};
+
+class CudaGraph final : public DeviceGraph {
+ public:
+  CudaGraph(cudaGraph_t graph, std::unique_ptr<KeptPieces> pieces) : pieces_(std::move(pieces)), graph_(graph) {
+    expect_success(cudaGraphInstantiate(&instance_, graph_, 0), "make a graph of what was recorded");
+  }
+  ~CudaGraph() override {
+    if (instance_) cudaGraphExecDestroy(instance_);
+    cudaGraphDestroy(graph_);
+  }
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
+
+  void launch(Stream stream) override {
+    expect_success(cudaGraphLaunch(instance_, stream_of(stream)), "launch a graph");
+  }
+
+ private:
+  std::unique_ptr<KeptPieces> pieces_;
+  cudaGraph_t graph_;
+  cudaGraphExec_t instance_ = nullptr;
 };
 
 class CudaRuntime final : public DeviceRuntime {
@@ -90,7 +138,11 @@ class CudaRuntime final : public DeviceRuntime {
     if (!is_background(to) || !is_background(from)) synchronize(stream);
   }
   void upload(Stream stream, void* to, const void* from, std::int64_t num_bytes) override {
-    staged_.copy(stream, to, from, num_bytes);
+    if (!is_recording(stream)) return staged_.copy(stream, to, from, num_bytes);
+    if (num_bytes == 0) return;
+    const std::lock_guard lock(recording_);
+    LS_CHECK(pieces_, "a stream is recorded, but not by capture()");
+    copy(stream, to, pieces_->keep(from, num_bytes), num_bytes);
   }
   void zero(Stream stream, void* memory, std::int64_t num_bytes) override {
     if (num_bytes == 0) return;
@@ -100,6 +152,42 @@ class CudaRuntime final : public DeviceRuntime {
   void synchronize(Stream stream) override {
     expect_success(cudaStreamSynchronize(stream_of(stream)), "finish the work it was given");
   }
+
+  // One recording at a time: uploads of several streams belong to it.
+  std::unique_ptr<DeviceGraph> capture(Stream stream, const std::function<void()>& give) override {
+    {
+      const std::lock_guard lock(recording_);
+      LS_CHECK(!pieces_, "a recording within a recording");
+      pieces_ = std::make_unique<KeptPieces>();
+    }
+    // Relaxed: uploads allocate what they keep.
+    cudaError_t status = cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeRelaxed);
+    cudaGraph_t graph = nullptr;
+    std::exception_ptr failure;
+    if (status == cudaSuccess) {
+      try {
+        give();
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      status = cudaStreamEndCapture(stream_of(stream), &graph);
+    }
+    std::unique_ptr<KeptPieces> pieces;
+    {
+      const std::lock_guard lock(recording_);
+      pieces = std::move(pieces_);
+    }
+    if (failure) {
+      if (graph) cudaGraphDestroy(graph);
+      cudaGetLastError();
+      std::rethrow_exception(failure);
+    }
+    expect_success(status, "record what a stream is given");
+    return std::make_unique<CudaGraph>(graph, std::move(pieces));
+  }
+
+  void begin_range(const char* name) override { nvtxRangePushA(name); }
+  void end_range() noexcept override { nvtxRangePop(); }
 
  private:
   static bool granted(cudaError_t status, std::string_view attempt) {
@@ -118,11 +206,19 @@ class CudaRuntime final : public DeviceRuntime {
     return attributes.type != cudaMemoryTypeUnregistered;
   }
 
+  static bool is_recording(Stream stream) {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    expect_success(cudaStreamIsCapturing(stream_of(stream), &status), "say whether a stream is recorded");
+    return status != cudaStreamCaptureStatusNone;
+  }
+
   int ordinal_;
   std::string name_;
   std::int64_t memory_bytes_ = 0;
   int lowest_priority_ = 0, highest_priority_ = 0;
   StagedCopies staged_{*this};
+  std::mutex recording_;
+  std::unique_ptr<KeptPieces> pieces_;  // while something is recorded
 };
 
 }  // namespace
