@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <numeric>
 
+#include "kernels/core/host_copy.h"
 #include "kernels/ops/attention.h"
 #include "kernels/ops/layer_ops.h"
 #include "kernels/ops/matmul.h"
@@ -58,10 +59,6 @@ struct StepAttention {
   }
 };
 
-void copy_rows(const Tensor& from, const Tensor& to) {
-  std::memcpy(to.data, from.data, static_cast<std::size_t>(from.num_bytes()));
-}
-
 }  // namespace
 
 struct Generator::Impl {
@@ -70,7 +67,8 @@ struct Generator::Impl {
         exec(the_exec),
         arena(the_arena),
         max_tokens(the_max_tokens),
-        caches(arena, model.config, model.precision, max_tokens) {}
+        caches(arena, model.config, model.precision, max_tokens),
+        logits(static_cast<std::size_t>(model.config.vocab)) {}
 
   void feed_part(std::span<const std::int32_t> part);
   void attend(std::int64_t layer, const SplitLayer& split, const LayerState& state, const StepAttention& step);
@@ -81,6 +79,7 @@ struct Generator::Impl {
   std::int64_t max_tokens;
   std::int64_t fed = 0;
   Caches caches;
+  std::vector<float> logits;  // on the host
 };
 
 // Appends the new keys and values to the cache and lets the new queries see what their mask allows.
@@ -90,8 +89,8 @@ void Generator::Impl::attend(std::int64_t layer, const SplitLayer& split, const 
   const AttentionKind& kind = config.attention_of(layer);
   const LayerCache& cache = caches.layers[static_cast<std::size_t>(layer)];
   const std::int64_t new_tokens = state.q.size(0), end = fed + new_tokens;
-  copy_rows(state.k, cache.k.narrow(0, fed, end));
-  copy_rows(state.v, cache.v.narrow(0, fed, end));
+  copy_tensor(exec, state.k, cache.k.narrow(0, fed, end));
+  copy_tensor(exec, state.v, cache.v.narrow(0, fed, end));
 
   const std::int64_t first_key = kind.window > 0 ? std::max<std::int64_t>(fed - kind.window + 1, 0) : 0;
   // Query row i stands at fed + i, key row j at first_key + j.
@@ -119,8 +118,10 @@ void Generator::Impl::attend(std::int64_t layer, const SplitLayer& split, const 
 void Generator::Impl::feed_part(std::span<const std::int32_t> part) {
   const auto count = static_cast<std::int64_t>(part.size());
   const Tensor tokens = caches.tokens.narrow(0, 0, count), positions = caches.positions.narrow(0, 0, count);
-  std::copy(part.begin(), part.end(), tokens.get<std::int32_t>());
-  for (std::int64_t i = 0; i < count; ++i) positions.get<std::int32_t>()[i] = static_cast<std::int32_t>(fed + i);
+  fill_on_host(exec, tokens, [&](const Tensor& ids) { std::copy(part.begin(), part.end(), ids.get<std::int32_t>()); });
+  fill_on_host(exec, positions, [&](const Tensor& places) {
+    std::iota(places.get<std::int32_t>(), places.get<std::int32_t>() + count, static_cast<std::int32_t>(fed));
+  });
 
   Arena::Scope scope(arena);
   const LayerCall call = model.begin(exec, positions, arena);
@@ -138,7 +139,7 @@ void Generator::Impl::feed_part(std::span<const std::int32_t> part) {
     layer.pre_forward(call, *state);
     attend(static_cast<std::int64_t>(l), layer, *state, step);
     layer.post_forward(call, *state, output);
-    copy_rows(output, x);
+    copy_tensor(exec, output, x);
   }
   fed += count;
   const Tensor last = x.narrow(0, count - 1, count);
@@ -166,7 +167,10 @@ Tensor Generator::feed(std::span<const std::int32_t> tokens) {
                token, impl_->model.config.vocab);
   for (std::size_t begin = 0; begin < tokens.size(); begin += kPrefillTokens)
     impl_->feed_part(tokens.subspan(begin, std::min<std::size_t>(kPrefillTokens, tokens.size() - begin)));
-  return impl_->caches.logits.view({impl_->model.config.vocab});
+  const Tensor logits(impl_->logits.data(), DType::kF32, {impl_->model.config.vocab});
+  copy_tensor(impl_->exec, impl_->caches.logits, logits);
+  impl_->exec.runtime->synchronize(impl_->exec.stream);
+  return logits;
 }
 
 std::vector<std::int32_t> Generator::generate(std::span<const std::int32_t> prompt, std::int64_t max_new,

@@ -18,8 +18,9 @@ class Generator {
   // Throws Error(kUsage) for a model with attention that is not causal.
   Generator(Model& model, const Exec& exec, Arena& cache, std::int64_t max_tokens);
   ~Generator();
-  // Feeds tokens (prefill or one) and returns the logits [vocab] fp32 after the last, valid until the next feed.
-  // Throws Error(kUsage) for no token, or once the cache is full; Error(kData) for a token outside the vocabulary.
+  // Feeds tokens (prefill or one) and returns the logits [vocab] fp32 after the last, in host memory and valid until
+  // the next feed. Throws Error(kUsage) for no token, or once the cache is full; Error(kData) for a token outside the
+  // vocabulary.
   Tensor feed(std::span<const std::int32_t> tokens);
   // Samples until max_new tokens or `end` (-1: none); calls on_token for each as it comes. `end` is handed out too.
   std::vector<std::int32_t> generate(std::span<const std::int32_t> prompt, std::int64_t max_new, std::int32_t end,

@@ -140,8 +140,8 @@ std::span<Parameter> Model::parameters() {
 const Tensor& Model::all_gradients() const {
   return impl_->store.all_gradients();
 }
-void Model::initialize(std::uint64_t seed) {
-  impl_->store.initialize(impl_->config, seed);
+void Model::initialize(const Exec& exec, std::uint64_t seed) {
+  impl_->store.initialize(exec, impl_->config, seed);
 }
 void Model::refresh_compute(const Exec& exec) {
   impl_->store.refresh_compute(exec);

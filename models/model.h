@@ -48,8 +48,8 @@ class Model {
   const Tensor& all_gradients() const;  // every gradient as one flat fp32 tensor, for reduction over ranks
 
   // Normal(0, init_std), output projections scaled by 1/sqrt(2 layers); norms 1, biases and sinks 0. The values of a
-  // tensor depend on seed and its name only.
-  void initialize(std::uint64_t seed);
+  // tensor depend on seed and its name only. The compute copies follow.
+  void initialize(const Exec& exec, std::uint64_t seed);
   // Refreshes the compute copies after master weights were changed from outside.
   void refresh_compute(const Exec& exec);
 

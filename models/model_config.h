@@ -34,6 +34,9 @@ struct AttentionKind {
 // Keep the activations (kNone), or keep a layer's input and its attention's output and recompute the rest (kSelective).
 enum class Recompute : std::uint8_t { kNone, kSelective };
 
+// Where what forward keeps for backward waits: where it was computed (kNone), or in pinned host memory (kActivations).
+enum class Offload : std::uint8_t { kNone, kActivations };
+
 struct ModelConfig {
   std::int64_t layers = 2, hidden = 64, heads = 4, kv_heads = 4, head_dim = 16, ffn = 128, vocab = 259;
   double norm_eps = 1e-5;
@@ -43,6 +46,7 @@ struct ModelConfig {
   RopeScaling rope_scaling = {};
   std::vector<AttentionKind> pattern{AttentionKind{}};  // layer l uses pattern[l % size]
   Recompute recompute = Recompute::kNone;
+  Offload offload = Offload::kNone;  // kActivations: with Recompute::kSelective alone
 
   const AttentionKind& attention_of(std::int64_t layer) const {
     return pattern[static_cast<std::size_t>(layer) % pattern.size()];

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <xxhash.h>
 
+#include "kernels/core/host_copy.h"
 #include "kernels/ops/layer_ops.h"
 #include "models/layers/layer_list.h"
 #include "models/random_normal.h"
@@ -29,6 +30,17 @@ std::int64_t padded_numel(const std::vector<ParameterSpec>& specs) {
 Tensor in_shape(const Tensor& flat, const std::vector<std::int64_t>& shape) {
   if (!flat) return flat;
   return shape.size() == 1 ? flat.view({shape[0]}) : flat.view({shape[0], shape[1]});
+}
+
+void fill_initial(const ParameterSpec& spec, const ModelConfig& config, std::uint64_t seed, std::span<float> values) {
+  const double output_scale = 1 / std::sqrt(2 * static_cast<double>(config.layers));
+  const std::uint64_t key = XXH3_64bits_withSeed(spec.name.data(), spec.name.size(), seed);
+  switch (spec.initial) {
+    case InitialValue::kNormal: return fill_normal(key, config.init_std, values);
+    case InitialValue::kNormalOutput: return fill_normal(key, config.init_std * output_scale, values);
+    case InitialValue::kOne: std::fill(values.begin(), values.end(), 1.0f); return;
+    case InitialValue::kZero: std::fill(values.begin(), values.end(), 0.0f); return;
+  }
 }
 
 }  // namespace
@@ -74,19 +86,12 @@ ParameterStore::ParameterStore(std::vector<ParameterSpec> specs, DType precision
   }
 }
 
-void ParameterStore::initialize(const ModelConfig& config, std::uint64_t seed) {
-  const double output_scale = 1 / std::sqrt(2 * static_cast<double>(config.layers));
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    const std::span<float> values(parameters_[i].master.get<float>(), static_cast<std::size_t>(specs_[i].numel()));
-    const std::uint64_t key = XXH3_64bits_withSeed(specs_[i].name.data(), specs_[i].name.size(), seed);
-    switch (specs_[i].initial) {
-      case InitialValue::kNormal: fill_normal(key, config.init_std, values); break;
-      case InitialValue::kNormalOutput: fill_normal(key, config.init_std * output_scale, values); break;
-      case InitialValue::kOne: std::fill(values.begin(), values.end(), 1.0f); break;
-      case InitialValue::kZero: std::fill(values.begin(), values.end(), 0.0f); break;
-    }
-  }
-  refresh_compute(Exec{});
+void ParameterStore::initialize(const Exec& exec, const ModelConfig& config, std::uint64_t seed) {
+  for (std::size_t i = 0; i < specs_.size(); ++i)
+    fill_on_host(exec, parameters_[i].master, [&](const Tensor& master) {
+      fill_initial(specs_[i], config, seed, {master.get<float>(), static_cast<std::size_t>(master.numel())});
+    });
+  refresh_compute(exec);
 }
 
 void ParameterStore::refresh_compute(const Exec& exec) const {

@@ -41,7 +41,8 @@ class ParameterStore {
 
   std::span<Parameter> parameters() { return parameters_; }
   const Tensor& all_gradients() const { return gradients_; }
-  void initialize(const ModelConfig& config, std::uint64_t seed);
+  // The values are made on the host, tensor by tensor, and copied to where the weights live.
+  void initialize(const Exec& exec, const ModelConfig& config, std::uint64_t seed);
   void refresh_compute(const Exec& exec) const;
 
   // The compute copy and gradient of a weight; throws Error(kInternal) if there is none of that name.

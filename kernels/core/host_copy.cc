@@ -18,4 +18,13 @@ std::vector<double> read_doubles(const Exec& exec, const Tensor& figures) {
   return values;
 }
 
+HostCopy::HostCopy(const Exec& exec, const Tensor& tensor) : view_(tensor) {
+  if (tensor.device == Device::kCpu || !tensor) return;
+  memory_.resize(static_cast<std::size_t>(tensor.num_bytes()));
+  view_.data = memory_.data();
+  view_.device = Device::kCpu;
+  copy_tensor(exec, tensor, view_);
+  exec.runtime->synchronize(exec.stream);
+}
+
 }  // namespace longspan

@@ -115,7 +115,7 @@ std::int64_t count_labels(const PackedTokens& batch) {
 Weights<float> test_weights(const ModelConfig& config, std::uint64_t seed) {
   Arena arena("weights", kArenaBytes);
   Model model(config, DType::kF32, Gradients::kNone, arena);
-  model.initialize(seed);
+  model.initialize(Exec{}, seed);
   Weights<float> weights;
   std::uint64_t key = seed;
   for (const Parameter& parameter : model.parameters()) {

@@ -102,7 +102,7 @@ TEST(Initialize, ScalesByTheKindOfWeight) {
   config.init_std = 0.02;
   Arena arena("weights", kArenaBytes);
   Model model(config, DType::kBF16, Gradients::kNone, arena);
-  model.initialize(11);
+  model.initialize(Exec{}, 11);
   for (const Parameter& parameter : model.parameters()) {
     const bool output = parameter.name.ends_with("o_proj.weight") || parameter.name.ends_with("down_proj.weight");
     const double tolerance = 5 / std::sqrt(2.0 * static_cast<double>(parameter.master.numel()));
@@ -125,7 +125,7 @@ TEST(Initialize, DependsOnSeedAndNameOnly) {
   const auto values = [](const ModelConfig& config, std::uint64_t seed, const std::string& name) {
     Arena arena("weights", kArenaBytes);
     Model model(config, DType::kF32, Gradients::kKeep, arena);
-    model.initialize(seed);
+    model.initialize(Exec{}, seed);
     for (const Parameter& parameter : model.parameters())
       if (parameter.name == name) {
         const float* first = parameter.master.get<float>();

@@ -16,8 +16,9 @@ namespace {
 
 using SharedPlan = std::shared_ptr<const ContextPlan>;
 
-AttentionDesc describe(const ContextBenchCase& which) {
-  return {.dtype = which.dtype,
+AttentionDesc describe(const ContextBenchCase& which, Device device) {
+  return {.device = device,
+          .dtype = which.dtype,
           .heads = which.problem.heads,
           .kv_heads = which.problem.kv_heads,
           .head_dim = which.head_dim,
@@ -25,9 +26,9 @@ AttentionDesc describe(const ContextBenchCase& which) {
           .scale = 1.0f / std::sqrt(static_cast<float>(which.head_dim))};
 }
 
-SharedPlan make_plan(std::string_view scheme, const ContextBenchCase& which, int ranks) {
+SharedPlan make_plan(std::string_view scheme, const ContextBenchCase& which, int ranks, Device device) {
   return std::make_shared<const ContextPlan>(
-      make_context_plan(scheme, which.problem, ContextSite(ranks, describe(which))));
+      make_context_plan(scheme, which.problem, ContextSite(ranks, describe(which, device))));
 }
 
 // What is known before anything runs.
@@ -83,11 +84,11 @@ struct Series {
   }
 };
 
-KernelSeconds time_kernels(Communicator& alone, const ContextBenchCase& which, const ContextBenchOptions& options,
-                           SharedPlan plan) {
-  const AttentionDesc desc = describe(which);
-  ContextAttention attention(std::move(plan), alone, desc);
-  ContextLayer layer(attention, desc, 0, options.threads);
+KernelSeconds time_kernels(Communicator& alone, const RankDevice& device, const ContextBenchCase& which,
+                           const ContextBenchOptions& options, SharedPlan plan) {
+  const AttentionDesc desc = describe(which, device.device());
+  ContextAttention attention(std::move(plan), alone, desc, {.device = device.device()});
+  ContextLayer layer(attention, desc, 0, device, options.threads);
   layer.run(attention, alone);
   Series forward, backward;
   for (int repetition = 0; repetition < options.repetitions; ++repetition) {
@@ -105,10 +106,10 @@ KernelSeconds baseline_of(const ContextBenchRank& rank, const ContextBenchCase& 
   const std::unique_ptr<Communicator> alone = rank.world.split(rank.world.rank(), 0);
   KernelSeconds known;
   if (rank.world.rank() == 0) {
-    SharedPlan plan = make_plan("ring", which, 1);
+    SharedPlan plan = make_plan("ring", which, 1, rank.device.device());
     const auto [place, is_new] = rank.baselines.try_emplace(
         {hash_of(*plan), which.head_dim, which.value_dim, which.dtype, options.threads}, KernelSeconds{});
-    if (is_new) place->second = time_kernels(*alone, which, options, std::move(plan));
+    if (is_new) place->second = time_kernels(*alone, rank.device, which, options, std::move(plan));
     known = place->second;
   }
   std::array<double, 4> values = {known.forward, known.backward, known.cpu_forward, known.cpu_backward};
@@ -127,23 +128,24 @@ ContextBenchRow bench_context(const ContextBenchRank& rank, const ContextBenchCa
   ContextBenchRow row{which, world.size(), {}, {}, {}, {}};
   SharedPlan plan;
   try {
-    plan = make_plan(which.scheme, which, world.size());
+    plan = make_plan(which.scheme, which, world.size(), rank.device.device());
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kUnsupported) throw;
     row.refusal = error.what();
     return row;
   }
   row.plan_scheme = plan->scheme;
-  const AttentionDesc desc = describe(which);
+  const AttentionDesc desc = describe(which, rank.device.device());
   foretell(*plan, plan->forward, desc, row.forward);
   foretell(*plan, plan->backward, desc, row.backward);
   const KernelSeconds baseline = baseline_of(rank, which, options);
 
   FreeTransfers free(world);
   const bool sends = options.transfers == Transfers::kSent;
-  ContextAttention untimed(plan, world, desc, {.overlap = options.overlap});
-  ContextAttention timed(plan, sends ? world : free, desc, {.overlap = options.overlap, .trace = rank.trace});
-  ContextLayer layer(untimed, desc, world.rank(), options.threads);
+  ContextAttention untimed(plan, world, desc, {.overlap = options.overlap, .device = rank.device.device()});
+  ContextAttention timed(plan, sends ? world : free, desc,
+                         {.overlap = options.overlap, .trace = rank.trace, .device = rank.device.device()});
+  ContextLayer layer(untimed, desc, world.rank(), rank.device, options.threads);
   const auto run_and_count = [&](ContextAttention& attention) {
     const LayerSample sample = layer.run(attention, world);
     require_planned_bytes(sample.forward, row.forward, "forward", world.rank());

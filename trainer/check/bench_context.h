@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "parallel/context/executor.h"
+#include "trainer/launch/rank_device.h"
 
 namespace longspan {
 
@@ -65,6 +66,7 @@ struct ContextBenchRank {
   Communicator& world;
   KernelBaselines& baselines;     // used by rank 0 alone
   ContextTrace* trace = nullptr;  // what this rank did in the last repetition
+  const RankDevice& device = host_device();
 };
 
 // Collective over rank.world; the same row on every rank. Throws Error(kUsage) for a problem that makes no sense,

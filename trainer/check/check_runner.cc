@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "kernels/core/host_copy.h"
 #include "parallel/context/executor.h"
 #include "parallel/context/planner.h"
 
@@ -15,9 +16,6 @@ constexpr double kForwardBound = 1e-5;
 constexpr double kGradientBound = 3e-5;
 constexpr double kBf16Ratio = 2;
 constexpr double kBf16Bound = 2e-2;
-// Address space, not memory: pages that nobody writes cost nothing.
-constexpr std::int64_t kOperandBytes = std::int64_t{4} << 30;
-constexpr std::int64_t kScratchBytes = std::int64_t{4} << 30;
 
 template <class Visit>
 void for_each_token(const std::vector<TokenRun>& runs, const Visit& visit) {
@@ -42,8 +40,8 @@ float load(const Tensor& tensor, std::int64_t index) {
 // One rank's share of a case.
 class Shard {
  public:
-  Shard(Communicator& comm, const ContextPlan& plan, DType dtype, Arena& arena)
-      : comm_(comm), plan_(plan), dtype_(dtype), arena_(arena) {}
+  Shard(Communicator& comm, const ContextPlan& plan, DType dtype, const Exec& exec, Arena& arena)
+      : comm_(comm), plan_(plan), dtype_(dtype), exec_(exec), arena_(arena) {}
 
   // [c, heads, dim] for the c tokens of this rank.
   Tensor make(std::string_view name, DType dtype, std::int64_t heads, std::int64_t dim) {
@@ -55,10 +53,12 @@ class Shard {
   Tensor take(std::string_view name, const std::vector<float>& whole, std::int64_t heads, std::int64_t dim) {
     const Tensor mine = make(name, heads, dim);
     const std::int64_t row = heads * dim;
-    for_each_token(home(comm_.rank()), [&](std::int64_t local, std::int64_t token) {
-      for (std::int64_t i = 0; i < row; ++i) {
-        store(mine, local * row + i, whole[static_cast<std::size_t>(token * row + i)]);
-      }
+    fill_on_host(exec_, mine, [&](const Tensor& host) {
+      for_each_token(home(comm_.rank()), [&](std::int64_t local, std::int64_t token) {
+        for (std::int64_t i = 0; i < row; ++i) {
+          store(host, local * row + i, whole[static_cast<std::size_t>(token * row + i)]);
+        }
+      });
     });
     return mine;
   }
@@ -66,8 +66,9 @@ class Shard {
   // The inverse of take: the whole tensor from every rank's share.
   std::vector<float> gather(const Tensor& mine) {
     const std::int64_t row = mine.shape[1] * (mine.dims > 2 ? mine.shape[2] : 1);
+    const HostCopy copy(exec_, mine);
     std::vector<float> share(static_cast<std::size_t>(mine.numel()));
-    for (std::int64_t i = 0; i < mine.numel(); ++i) share[static_cast<std::size_t>(i)] = load(mine, i);
+    for (std::int64_t i = 0; i < mine.numel(); ++i) share[static_cast<std::size_t>(i)] = load(copy.tensor(), i);
     std::vector<std::int64_t> counts;
     for (int rank = 0; rank < comm_.size(); ++rank) counts.push_back(plan_.tokens_of(rank) * row);
     const std::int64_t total = plan_.problem.num_tokens() * row;
@@ -91,11 +92,19 @@ class Shard {
   Communicator& comm_;
   const ContextPlan& plan_;
   DType dtype_;
+  const Exec& exec_;
   Arena& arena_;
 };
 
-AttentionDesc describe(const AttentionCase& c, DType precision) {
+// Inputs, results and their gradients of one rank, and what aligning them takes.
+std::int64_t operand_bytes(const AttentionDesc& desc, std::int64_t tokens) {
+  const std::int64_t widths = (desc.heads + desc.kv_heads) * (desc.head_dim + desc.value_dim);
+  return 4 * (2 * tokens * widths + (tokens + 2) * desc.heads) + 4096;
+}
+
+AttentionDesc describe(const AttentionCase& c, DType precision, Device device) {
   AttentionDesc desc;
+  desc.device = device;
   desc.dtype = precision;
   desc.heads = c.problem.heads;
   desc.kv_heads = c.problem.kv_heads;
@@ -117,12 +126,17 @@ std::vector<double> expected_lse(const AttentionCase& c) {
 
 }  // namespace
 
-AttentionResult run_attention_case(Communicator& comm, const AttentionCase& c, const CheckOptions& options) {
-  const ContextSite site(comm.size(), describe(c, options.precision));
+AttentionResult run_attention_case(Communicator& comm, const RankDevice& device, const AttentionCase& c,
+                                   const CheckOptions& options) {
+  const AttentionDesc desc = describe(c, options.precision, device.device());
+  const ContextSite site(comm.size(), desc);
   const auto plan = std::make_shared<const ContextPlan>(make_context_plan(options.scheme, c.problem, site));
-  Arena operands("case", kOperandBytes), scratch("scratch", kScratchBytes);
-  const Exec exec{Device::kCpu, options.num_threads, &scratch};
-  Shard shard(comm, *plan, options.precision, operands);
+  ContextAttention attention(plan, comm, desc, {.device = device.device()});
+  Arena operands("case", operand_bytes(desc, plan->tokens_of(comm.rank())), device.runtime());
+  Arena scratch("scratch", std::max(attention.forward_workspace_bytes(), attention.backward_workspace_bytes()),
+                device.runtime());
+  const Exec exec = device.exec(options.num_threads, &scratch);
+  Shard shard(comm, *plan, options.precision, exec, operands);
   const std::int64_t heads = c.problem.heads, kv_heads = c.problem.kv_heads, D = c.head_dim, V = c.value_dim;
 
   ContextAttention::Forward forward;
@@ -135,10 +149,10 @@ AttentionResult run_attention_case(Communicator& comm, const AttentionCase& c, c
   ContextAttention::Backward backward;
   if (!c.sink.empty()) {
     forward.sink = operands.allocate("sink", MemoryCategory::kWeights, DType::kF32, {heads});
-    std::copy(c.sink.begin(), c.sink.end(), forward.sink.get<float>());
+    fill_on_host(exec, forward.sink,
+                 [&](const Tensor& sink) { std::copy(c.sink.begin(), c.sink.end(), sink.get<float>()); });
     backward.dsink = operands.allocate_zeroed("dsink", MemoryCategory::kGradients, DType::kF32, {heads});
   }
-  ContextAttention attention(plan, comm, describe(c, options.precision));
   attention.forward(exec, forward);
 
   backward.q = forward.q;
@@ -161,7 +175,8 @@ AttentionResult run_attention_case(Communicator& comm, const AttentionCase& c, c
   result.dv = shard.gather(backward.dv);
   if (backward.dsink) {
     comm.all_reduce(backward.dsink, ReduceOp::kSum);
-    result.dsink.assign(backward.dsink.get<float>(), backward.dsink.get<float>() + heads);
+    const HostCopy dsink(exec, backward.dsink);
+    result.dsink.assign(dsink.tensor().get<float>(), dsink.tensor().get<float>() + heads);
   }
   return result;
 }

@@ -9,6 +9,7 @@
 #include "trainer/check/case_file.h"
 #include "trainer/check/plain_bf16.h"
 #include "trainer/check/verdict.h"
+#include "trainer/launch/rank_device.h"
 
 namespace longspan {
 
@@ -19,7 +20,8 @@ struct CheckOptions {
 };
 
 // What the ranks compute together, whole and in global token order on every rank. Collective.
-AttentionResult run_attention_case(Communicator& comm, const AttentionCase& c, const CheckOptions& options);
+AttentionResult run_attention_case(Communicator& comm, const RankDevice& device, const AttentionCase& c,
+                                   const CheckOptions& options);
 
 // fp32: 1e-5 forward, 3e-5 gradients. bf16: twice the error of a plain bf16 evaluation, and never above 2e-2.
 std::vector<TensorVerdict> judge(const AttentionCase& c, DType precision, const AttentionResult& result);

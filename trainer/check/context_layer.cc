@@ -1,7 +1,6 @@
 #include "trainer/check/context_layer.h"
 
-#include <chrono>
-
+#include "kernels/core/host_copy.h"
 #include "trainer/check/bench_tools.h"
 
 namespace longspan {
@@ -14,13 +13,16 @@ std::int64_t operand_bytes(std::int64_t tokens, const AttentionDesc& desc) {
 }
 
 template <class Call>
-LayerCallSample sample(ContextAttention& attention, Communicator& comm, Call call) {
+LayerCallSample sample(const Exec& exec, ContextAttention& attention, Communicator& comm, Call call) {
   LayerCallSample sample;
   comm.barrier();
   const std::int64_t bytes_before = comm.bytes_sent();
-  const auto start = std::chrono::steady_clock::now();
-  call();
-  sample.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto begin = exec.runtime->make_event(EventTiming::kOn), end = exec.runtime->make_event(EventTiming::kOn);
+  begin->record(exec.stream);
+  call(exec);
+  end->record(exec.stream);
+  end->wait();
+  sample.seconds = 1e-3 * end->milliseconds_since(*begin);
   sample.stats = attention.stats();
   sample.comm_bytes = comm.bytes_sent() - bytes_before;
   return sample;
@@ -28,12 +30,14 @@ LayerCallSample sample(ContextAttention& attention, Communicator& comm, Call cal
 
 }  // namespace
 
-ContextLayer::ContextLayer(const ContextAttention& attention, const AttentionDesc& desc, int rank, int num_threads)
+ContextLayer::ContextLayer(const ContextAttention& attention, const AttentionDesc& desc, int rank,
+                           const RankDevice& device, int num_threads)
     : tokens_(attention.plan().tokens_of(rank)),
+      device_(device),
       num_threads_(num_threads),
-      operands_("attention layer", operand_bytes(tokens_, desc)),
-      forward_scratch_("forward", attention.forward_workspace_bytes()),
-      backward_scratch_("backward", attention.backward_workspace_bytes()) {
+      operands_("attention layer", operand_bytes(tokens_, desc), device.runtime()),
+      forward_scratch_("forward", attention.forward_workspace_bytes(), device.runtime()),
+      backward_scratch_("backward", attention.backward_workspace_bytes(), device.runtime()) {
   forward_.q = make("q", desc.dtype, desc.heads, desc.head_dim);
   forward_.k = make("k", desc.dtype, desc.kv_heads, desc.head_dim);
   forward_.v = make("v", desc.dtype, desc.kv_heads, desc.value_dim);
@@ -49,7 +53,8 @@ ContextLayer::ContextLayer(const ContextAttention& attention, const AttentionDes
   backward_.dk = make("dk", desc.dtype, desc.kv_heads, desc.head_dim);
   backward_.dv = make("dv", desc.dtype, desc.kv_heads, desc.value_dim);
   auto seed = static_cast<std::uint64_t>(rank) * 4;
-  for (const Tensor& input : {forward_.q, forward_.k, forward_.v, backward_.dout}) fill_random(input, seed++);
+  for (const Tensor& input : {forward_.q, forward_.k, forward_.v, backward_.dout})
+    fill_on_host(device.exec(num_threads, nullptr), input, [&](const Tensor& host) { fill_random(host, seed++); });
 }
 
 Tensor ContextLayer::make(std::string_view name, DType dtype, std::int64_t heads, std::int64_t size) {
@@ -58,12 +63,10 @@ Tensor ContextLayer::make(std::string_view name, DType dtype, std::int64_t heads
 
 LayerSample ContextLayer::run(ContextAttention& attention, Communicator& comm) {
   LayerSample samples;
-  samples.forward = sample(attention, comm, [&] {
-    attention.forward({Device::kCpu, num_threads_, &forward_scratch_}, forward_);
-  });
-  samples.backward = sample(attention, comm, [&] {
-    attention.backward({Device::kCpu, num_threads_, &backward_scratch_}, backward_);
-  });
+  samples.forward = sample(device_.exec(num_threads_, &forward_scratch_), attention, comm,
+                           [&](const Exec& exec) { attention.forward(exec, forward_); });
+  samples.backward = sample(device_.exec(num_threads_, &backward_scratch_), attention, comm,
+                            [&](const Exec& exec) { attention.backward(exec, backward_); });
   return samples;
 }
 

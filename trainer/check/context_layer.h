@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "parallel/context/executor.h"
+#include "trainer/launch/rank_device.h"
 
 namespace longspan {
 
@@ -20,7 +21,8 @@ struct LayerSample {
 class ContextLayer {
  public:
   // Room for what attentions like this one take; inputs differ from rank to rank.
-  ContextLayer(const ContextAttention& attention, const AttentionDesc& desc, int rank, int num_threads);
+  ContextLayer(const ContextAttention& attention, const AttentionDesc& desc, int rank, const RankDevice& device,
+               int num_threads);
 
   // Forward and backward of an attention with the plan of the constructor's. The ranks of comm, whose bytes are
   // counted, begin each together. Collective.
@@ -34,6 +36,7 @@ class ContextLayer {
   Tensor make(std::string_view name, DType dtype, std::int64_t heads, std::int64_t size);
 
   std::int64_t tokens_;
+  const RankDevice& device_;
   int num_threads_;
   Arena operands_, forward_scratch_, backward_scratch_;
   ContextAttention::Forward forward_;

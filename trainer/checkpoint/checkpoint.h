@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/core/tensor.h"
+#include "kernels/core/exec.h"
 
 namespace longspan {
 
@@ -17,7 +17,7 @@ namespace longspan {
 struct NamedTensor {
   std::string name;  // "weights/model.norm.weight", "adam_m/…", "adam_v/…"
   std::vector<std::int64_t> shape;
-  Tensor tensor;               // fp32, flat, host memory
+  Tensor tensor;               // fp32, flat
   std::int64_t numel() const;  // of the shape
 };
 
@@ -36,7 +36,9 @@ class CheckpointWriter {
  public:
   CheckpointWriter(std::string folder, std::int64_t keep, bool async);
   ~CheckpointWriter();
-  void save(const CheckpointState& state);
+  // `exec` says where the tensors live. From a device they come as they are once its stream has done what it holds,
+  // into pinned memory of the host that is kept for the next time.
+  void save(const CheckpointState& state, const Exec& exec = {});
   // Waits for the writing under way; throws what went wrong with it.
   void finish();
 
@@ -61,8 +63,8 @@ std::optional<std::string> newest_checkpoint(const std::string& folder,
                                              const std::function<void(const CheckpointInfo&)>& on_refused);
 // Step, cursor, fingerprint, config and tensors' names and shapes (tensors absent). Throws Error(kData).
 CheckpointState read_checkpoint_header(const std::string& path);
-// Fills tensors (name, shape and destination given) from a verified checkpoint; throws Error(kData) naming the tensor
-// that is missing or of another shape.
-void read_checkpoint_tensors(const std::string& path, const std::vector<NamedTensor>& into);
+// Fills tensors (name, shape and destination given, on exec's device) from a verified checkpoint; throws Error(kData)
+// naming the tensor that is missing or of another shape.
+void read_checkpoint_tensors(const std::string& path, const std::vector<NamedTensor>& into, const Exec& exec = {});
 
 }  // namespace longspan

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/core/host_copy.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/seal.h"
@@ -52,7 +53,7 @@ CheckpointState read_checkpoint_header(const std::string& path) {
   return state;
 }
 
-void read_checkpoint_tensors(const std::string& path, const std::vector<NamedTensor>& into) {
+void read_checkpoint_tensors(const std::string& path, const std::vector<NamedTensor>& into, const Exec& exec) {
   const StateFile listed = read_state_file(path);
   const Hdf5File file = Hdf5File::open(in(path, kTensorsFile));
   for (const NamedTensor& wanted : into) {
@@ -62,10 +63,12 @@ void read_checkpoint_tensors(const std::string& path, const std::vector<NamedTen
     LS_REQUIRE(kData, found != tensors.end(), "{}: has no tensor {}; is it of another model?", path, wanted.name);
     LS_REQUIRE(kData, found->shape == wanted.shape, "{}: tensor {} has shape [{}], this model needs [{}]", path,
                wanted.name, fmt::join(found->shape, ", "), fmt::join(wanted.shape, ", "));
-    file.read<float>(wanted.name, {wanted.tensor.get<float>(), static_cast<std::size_t>(wanted.tensor.numel())});
     const std::string& expected = listed.checksums[static_cast<std::size_t>(found - tensors.begin())];
-    LS_REQUIRE(kData, checksum(wanted.tensor.data, wanted.tensor.num_bytes()) == expected,
-               "{}: tensor {} is altered: its checksum is not the one it was written with", path, wanted.name);
+    fill_on_host(exec, wanted.tensor, [&](const Tensor& tensor) {
+      file.read<float>(wanted.name, {tensor.get<float>(), static_cast<std::size_t>(tensor.numel())});
+      LS_REQUIRE(kData, checksum(tensor.data, tensor.num_bytes()) == expected,
+                 "{}: tensor {} is altered: its checksum is not the one it was written with", path, wanted.name);
+    });
   }
 }
 

@@ -2,6 +2,8 @@
 #include <future>
 #include <utility>
 
+#include "kernels/core/host_copy.h"
+#include "kernels/core/pinned_memory.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/seal.h"
@@ -90,21 +92,24 @@ struct CheckpointWriter::Impl {
   std::string folder;
   std::int64_t keep;
   bool async;
-  std::vector<float> memory;  // what the snapshot's tensors view
+  PinnedMemory memory;  // what the snapshot's tensors view
   CheckpointState snapshot;
   std::future<void> writing;  // last: its destructor waits for the thread, which reads the members above
 
-  void take_snapshot(const CheckpointState& state) {
+  void take_snapshot(const CheckpointState& state, const Exec& exec) {
     std::int64_t total = 0;
-    for (const NamedTensor& t : state.tensors) total += t.tensor.numel();
-    memory.resize(static_cast<std::size_t>(total));
+    for (const NamedTensor& t : state.tensors) total += t.tensor.num_bytes();
+    memory.make_room(*exec.runtime, total);
     snapshot = state;
-    float* next = memory.data();
+    std::byte* next = memory.data();
     for (NamedTensor& t : snapshot.tensors) {
-      const std::span<const float> elements = elements_of(t);
-      t.tensor = Tensor(next, DType::kF32, {t.tensor.numel()});
-      next = std::copy(elements.begin(), elements.end(), next);
+      LS_CHECK(t.tensor.numel() == t.numel(), "{} is {}", t.name, t.tensor.describe());
+      const Tensor copy(next, DType::kF32, {t.tensor.numel()});
+      copy_tensor(exec, t.tensor, copy);
+      t.tensor = copy;
+      next += copy.num_bytes();
     }
+    exec.runtime->synchronize(exec.stream);
   }
 };
 
@@ -121,10 +126,11 @@ CheckpointWriter::CheckpointWriter(std::string folder, std::int64_t keep, bool a
 
 CheckpointWriter::~CheckpointWriter() = default;
 
-void CheckpointWriter::save(const CheckpointState& state) {
+void CheckpointWriter::save(const CheckpointState& state, const Exec& exec) {
   finish();
-  if (!impl_->async) return write_checkpoint(impl_->folder, impl_->keep, state);
-  impl_->take_snapshot(state);
+  if (!impl_->async && exec.device == Device::kCpu) return write_checkpoint(impl_->folder, impl_->keep, state);
+  impl_->take_snapshot(state, exec);
+  if (!impl_->async) return write_checkpoint(impl_->folder, impl_->keep, impl_->snapshot);
   impl_->writing = std::async(std::launch::async,
                               [impl = impl_.get()] { write_checkpoint(impl->folder, impl->keep, impl->snapshot); });
 }

@@ -16,6 +16,7 @@
 #include "trainer/check/trace_file.h"
 #include "trainer/cli/commands.h"
 #include "trainer/launch/launch.h"
+#include "trainer/launch/rank_device.h"
 
 namespace longspan {
 namespace {
@@ -32,7 +33,7 @@ struct ContextBenchArguments {
   std::int64_t kv_heads = 0, head_dim = 64, value_dim = 0, window = 0;
   Mask mask = Mask::kCausal;
   Format format = Format::kTable;
-  std::string precision = "fp32", overlap = "on", transfers = "sent", trace;
+  std::string precision = "fp32", overlap = "on", transfers = "sent", trace, device = "cpu";
   int threads = 0, repetitions = 5;
 };
 
@@ -131,7 +132,11 @@ Json json_of(const ContextBenchDirection& d) {
 class ContextBenchRun {
  public:
   ContextBenchRun(Communicator& world, const ContextBenchArguments& arguments, KernelBaselines& baselines)
-      : world_(world), arguments_(arguments), baselines_(baselines) {
+      : world_(world),
+        arguments_(arguments),
+        baselines_(baselines),
+        device_(choose_device(arguments.device), place_of(world)),
+        device_world_(world, device_) {
     options_.threads = threads_per_rank(arguments.threads, world);
     options_.repetitions = arguments.repetitions;
     options_.overlap = arguments.overlap == "on" ? Overlap::kUnderTasks : Overlap::kNone;
@@ -141,8 +146,8 @@ class ContextBenchRun {
   void run(const std::vector<ContextBenchCase>& cases) {
     for (const ContextBenchCase& which : cases) {
       ContextTrace trace;
-      const ContextBenchRow row =
-          bench_context({world_, baselines_, arguments_.trace.empty() ? nullptr : &trace}, which, options_);
+      const ContextBenchRow row = bench_context(
+          {device_world_.comm(), baselines_, arguments_.trace.empty() ? nullptr : &trace, device_}, which, options_);
       if (world_.rank() == 0) {
         if (arguments_.format == Format::kJson)
           fmt::print("{}\n", json_line(row));
@@ -163,6 +168,7 @@ class ContextBenchRun {
     Json json{{"bench", "context"},
               {"commit", build_commit()},
               {"machine", machine_name()},
+              {"device", device_.name()},
               {"backend", world_.backend()},
               {"scheme", which.scheme},
               {"ranks", row.ranks},
@@ -192,6 +198,8 @@ class ContextBenchRun {
   Communicator& world_;
   const ContextBenchArguments& arguments_;
   KernelBaselines& baselines_;
+  RankDevice device_;
+  DeviceWorld device_world_;
   ContextBenchOptions options_;
 };
 
@@ -277,6 +285,9 @@ void add_bench_context_command(CLI::App& bench, Action& action) {
       ->delimiter(',')
       ->check(CLI::Range(1, 1024));
   add_problem_options(*command, *arguments);
+  command->add_option("--device", arguments->device, "cpu, cuda, or auto")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
   command->add_option("--threads", arguments->threads, "OpenMP threads a rank; 0: cores / ranks")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--repetitions", arguments->repetitions, "Timed runs, after one that is not")

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda/device_query.h"
 #include "trainer/check/check_runner.h"
 #include "trainer/cli/commands.h"
 #include "trainer/launch/launch.h"
+#include "trainer/launch/rank_device.h"
 
 namespace longspan {
 namespace {
@@ -30,7 +30,11 @@ enum class Outcome : std::int32_t { kPass, kNotBuilt, kUnreadable, kFail };
 // One rank's pass over the cases. Rank 0 prints.
 class CheckRun {
  public:
-  CheckRun(Communicator& world, const CheckArguments& arguments) : world_(world), arguments_(arguments) {
+  CheckRun(Communicator& world, const CheckArguments& arguments)
+      : world_(world),
+        arguments_(arguments),
+        device_(choose_device(arguments.device), place_of(world)),
+        device_world_(world, device_) {
     options_.scheme = arguments.scheme;
     options_.precision = arguments.precision == "bf16" ? DType::kBF16 : DType::kF32;
     options_.num_threads = threads_per_rank(arguments.threads, world);
@@ -51,8 +55,8 @@ class CheckRun {
   Outcome run_case(const std::string& path) {
     AttentionCase c;
     if (const Outcome read = agree(read_case(path, c)); read != Outcome::kPass) return read;
-    print("{}: {} ranks, {}, {}\n", path, world_.size(), options_.scheme, arguments_.precision);
-    const AttentionResult result = run_attention_case(world_, c, options_);
+    print("{}: {} ranks, {}, {}, {}\n", path, world_.size(), options_.scheme, arguments_.precision, device_.name());
+    const AttentionResult result = run_attention_case(device_world_.comm(), device_, c, options_);
     Outcome outcome = Outcome::kPass;
     if (world_.rank() == 0) {
       const std::vector<TensorVerdict> verdicts = judge(c, options_.precision, result);
@@ -90,17 +94,13 @@ class CheckRun {
 
   Communicator& world_;
   const CheckArguments& arguments_;
+  RankDevice device_;
+  DeviceWorld device_world_;
   CheckOptions options_;
   int counts_[4] = {};
 };
 
 int check(const CheckArguments& arguments) {
-  if (arguments.device == "cuda") {
-    const CudaDevices gpus = query_cuda_devices();
-    fail(ErrorKind::kUnsupported,
-         "--device cuda: core attention runs on CPUs alone in this version ({}); try --device cpu",
-         gpus.names.empty() ? gpus.why_none : "there are GPUs here, but no kernel for them");
-  }
   ExitCode verdict = kExitOk;
   const int failure = run_ranks(arguments.ranks, {}, [&](Communicator& world) {
     const ExitCode mine = CheckRun(world, arguments).run();

@@ -14,6 +14,7 @@
 #include "trainer/config/config.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/launch/launch.h"
+#include "trainer/launch/rank_device.h"
 #include "trainer/loop/precision.h"
 #include "trainer/loop/run_state.h"
 
@@ -21,7 +22,7 @@ namespace longspan {
 namespace {
 
 struct GenerateOptions {
-  std::string checkpoint, prompt;
+  std::string checkpoint, prompt, device = "auto";
   std::int64_t max_new = 200;
   Sampling sampling;
 };
@@ -66,17 +67,17 @@ int run_generate(const GenerateOptions& options) {
 
   const DType precision = precision_of(config.run);
   const std::int64_t max_tokens = static_cast<std::int64_t>(prompt.size()) + options.max_new;
-  const std::int64_t parameters = count_parameters(config.model);
-  constexpr std::int64_t kRoom = std::int64_t{256} << 20;  // of address space: for alignment and operators' scratch
-  Arena weights("weights", parameters * (size_of(DType::kF32) + size_of(DType::kBF16)) + kRoom);
-  Arena cache("cache", Generator::bytes(config.model, precision, max_tokens) + kRoom);
-  Arena workspace("workspace", model_workspace_bytes(config.model, precision, max_tokens, 1) + kRoom);
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const Exec exec{.device = Device::kCpu,
-                  .num_threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : cores,
-                  .workspace = &workspace};
+  const int threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : cores;
+  const RankDevice device(choose_device(options.device), {});
+  Arena weights("weights", weight_bytes(config.model, precision, Gradients::kNone), device.runtime());
+  Arena cache("cache", Generator::bytes(config.model, precision, max_tokens), device.runtime());
+  constexpr std::int64_t kAttentionScratch = std::int64_t{64} << 20;  // of one part of the prompt
+  Arena workspace("workspace", model_workspace_bytes(config.model, precision, max_tokens, threads) + kAttentionScratch,
+                  device.runtime());
+  const Exec exec = device.exec(threads, &workspace);
   Model model(config.model, precision, Gradients::kNone, weights);
-  read_checkpoint_tensors(path, weight_tensors(model.parameters()));
+  read_checkpoint_tensors(path, weight_tensors(model.parameters()), exec);
   model.refresh_compute(exec);
 
   Generator generator(model, exec, cache, max_tokens);
@@ -107,6 +108,9 @@ void add_generate_command(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--top-p", options->sampling.top_p, "Only the likeliest tokens that make up this probability")
       ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--device", options->device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "Same seed, same text")->capture_default_str();
   command->callback([options, &action] { action = [options] { return run_generate(*options); }; });

@@ -16,6 +16,7 @@
 #include "trainer/cli/overrides.h"
 #include "trainer/config/config.h"
 #include "trainer/launch/launch.h"
+#include "trainer/launch/rank_device.h"
 #include "trainer/loop/attention_set.h"
 #include "trainer/loop/precision.h"
 #include "trainer/loop/run_plan.h"
@@ -41,8 +42,13 @@ bool is_first_of_its_kind(const std::vector<AttentionKind>& pattern, std::size_t
   return std::find(pattern.begin(), pattern.end(), pattern[i]) - pattern.begin() == static_cast<std::ptrdiff_t>(i);
 }
 
+// Nothing runs, so a GPU that is asked for need not be here.
+Device planned_device(const Config& config) {
+  return config.run.device == "cuda" ? Device::kCuda : choose_device(config.run.device).device;
+}
+
 WireDesc wire_desc(const Config& config, const AttentionKind& kind) {
-  return {attention_desc(config.model, kind, precision_of(config.run)), hop_formats(config.parallel)};
+  return {attention_desc(config.model, kind, precision_of(config.run), Device::kCpu), hop_formats(config.parallel)};
 }
 
 void print_plans(const Config& config, const std::vector<std::shared_ptr<const ContextPlan>>& plans) {
@@ -65,7 +71,8 @@ void write_file(const std::string& path, std::string_view text, std::string_view
 int print_comparison(const Config& config, const PlanOptions& options, const std::vector<std::int64_t>& documents) {
   const MeshShape mesh =
       resolve_mesh(options.world, static_cast<int>(config.parallel.data), static_cast<int>(config.parallel.context));
-  const ContextSite site = context_site(config, mesh, static_cast<int>(config.parallel.ranks_per_node));
+  const ContextSite site =
+      context_site(config, mesh, static_cast<int>(config.parallel.ranks_per_node), planned_device(config));
   const TableStyle style = options.compare == "markdown" ? TableStyle::kMarkdown : TableStyle::kText;
   const std::vector<AttentionKind>& pattern = config.model.pattern;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
@@ -83,7 +90,7 @@ int run_plan(const PlanOptions& options, const std::vector<Override>& overrides)
       options.documents.empty() ? std::vector{config.data.sequence_length} : options.documents;
   if (!options.compare.empty()) return print_comparison(config, options, documents);
   const int threads = static_cast<int>(std::max<std::int64_t>(1, config.run.threads));
-  const RunPlan run = make_run_plan(config, options.world, 0, threads);
+  const RunPlan run = make_run_plan(config, options.world, 0, threads, 0, planned_device(config));
   std::string why;
   const auto start = std::chrono::steady_clock::now();
   const auto plans = plan_pattern(config.model, run.place(config), offsets_of(documents), &why);

@@ -16,7 +16,7 @@ struct RunConfig {
   std::string dir = "runs", name = "default";
   std::uint64_t seed = 1;
   std::int64_t steps = 1000;
-  std::string device = "auto";     // auto | cpu
+  std::string device = "auto";     // auto | cpu | cuda
   std::string precision = "fp32";  // fp32 | bf16
   std::int64_t threads = 0;        // OpenMP threads a rank; 0: cores / ranks on this host
   double timeout_s = 600;          // deadline of a wait between ranks

@@ -40,7 +40,10 @@ std::vector<Key> run_keys() {
       {"run.name", run(&C::name), "Name of this run; its files stand in run.dir/run.name"},
       {"run.seed", run(&C::seed), "Seed of the first weights and of the order of the data"},
       {"run.steps", run(&C::steps), "Optimiser steps to train", {.unit = "steps", .at_least = 1}},
-      {"run.device", run(&C::device), "What computes; auto: the best there is", {.choices = {"auto", "cpu"}}},
+      {"run.device",
+       run(&C::device),
+       "What computes: a CUDA GPU or the host; auto: a GPU where this build can use one",
+       {.choices = {"auto", "cpu", "cuda"}}},
       {"run.precision",
        run(&C::precision),
        "Matrix products in float32, or of bfloat16 inputs with float32 sums; master weights stay float32",
@@ -94,6 +97,12 @@ std::vector<Key> model_keys() {
        "What backward computes again instead of keeping it: nothing (none), or all of a layer but its input and its "
        "attention's output (selective)",
        {.choices = {"none", "selective"}}},
+      {"model.offload",
+       ChosenPlace{[](const Config& c) { return static_cast<std::size_t>(c.model.offload); },
+                   [](Config& c, std::size_t i) { c.model.offload = static_cast<Offload>(i); }},
+       "What waits for backward in the host's memory instead of the GPU's: nothing (none), or what selective "
+       "recomputation keeps, copied while other layers compute (activations; needs run.device cuda)",
+       {.choices = {"none", "activations"}}},
       {"model.rope.theta", model(&C::rope_theta), "Base of the rotary frequencies", {.above = 1}},
   };
 }

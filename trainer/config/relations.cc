@@ -124,6 +124,14 @@ void check_parallel(const Config& config, Relations& relations) {
                   batch / ranks));
 }
 
+void check_offload(const Config& config, Relations& relations) {
+  if (config.model.offload == Offload::kNone) return;
+  relations.require(config.run.device != "cpu", {"model.offload", "run.device"},
+                    "activations moves them from a GPU's memory to the host's, and run.device is cpu");
+  relations.require(config.model.recompute == Recompute::kSelective, {"model.offload", "model.recompute"},
+                    "activations needs model.recompute: selective; what else layers keep would stay on the GPU");
+}
+
 void check_run(const RunConfig& run, Relations& relations) {
   relations.require(!run.dir.empty(), {"run.dir"}, "a folder is needed; '.' is this one");
   relations.require(!run.name.empty() && run.name != "." && run.name != ".." && run.name.find('/') == std::string::npos,
@@ -141,6 +149,7 @@ void resolve_relations(Config& config, const GivenKeys& given, Faults& faults) {
   resolve_vocabulary(config, relations);
   check_data(config.data, relations);
   check_parallel(config, relations);
+  check_offload(config, relations);
 }
 
 }  // namespace longspan

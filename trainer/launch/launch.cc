@@ -65,9 +65,7 @@ void refuse_torchrun() {
 
 // This rank's host and the cores it may run on: "name 0 1 5".
 std::string describe_cores() {
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  std::string text = host;
+  std::string text = host_name();
   cpu_set_t cores;
   CPU_ZERO(&cores);
   if (sched_getaffinity(0, sizeof cores, &cores) != 0) return text;
@@ -114,6 +112,12 @@ int run_ranks(int ranks, const CommOptions& options, const std::function<void(Co
   } catch (...) {
     return report(Error(ErrorKind::kInternal, "an exception of unknown type"), "");
   }
+}
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
 }
 
 int threads_per_rank(std::int64_t requested, Communicator& world) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "kernels/core/error.h"
 #include "parallel/comm/communicator.h"
@@ -27,6 +28,9 @@ int exit_code_of(ErrorKind kind);
 // then be 0 or the world's size). Reports an exception once on stderr, "longspan: error: rank 2: ...", and returns its
 // exit code.
 int run_ranks(int ranks, const CommOptions& options, const std::function<void(Communicator&)>& body);
+
+// Of the machine this process runs on.
+std::string host_name();
 
 // OpenMP threads for each of the ranks on this host: requested where that is at least 1, or cores / ranks on this host,
 // at least 1. Collective over world; the same request on all ranks.

@@ -5,9 +5,9 @@
 
 namespace longspan {
 
-AttentionDesc attention_desc(const ModelConfig& model, const AttentionKind& kind, DType dtype) {
+AttentionDesc attention_desc(const ModelConfig& model, const AttentionKind& kind, DType dtype, Device device) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(model.head_dim));
-  return {.device = Device::kCpu,
+  return {.device = device,
           .dtype = dtype,
           .heads = model.heads,
           .kv_heads = model.kv_heads,
@@ -24,19 +24,19 @@ HopFormats hop_formats(const ParallelConfig& parallel) {
   return {.keys = format_of(parallel.compress_keys), .key_gradients = format_of(parallel.compress_gradients)};
 }
 
-AttentionSet::AttentionSet(const ModelConfig& model, DType dtype,
+AttentionSet::AttentionSet(const ModelConfig& model, DType dtype, Device device,
                            std::span<const std::shared_ptr<const ContextPlan>> plans, Communicator& comm,
                            const HopFormats& formats) {
   for (std::size_t i = 0; i < model.pattern.size(); ++i) {
-    const AttentionDesc desc = attention_desc(model, model.pattern[i], dtype);
+    const AttentionDesc desc = attention_desc(model, model.pattern[i], dtype, device);
     ContextAttention* shared = nullptr;
     for (std::size_t j = 0; j < i && !shared; ++j)
-      if (plans[j] == plans[i] && attention_desc(model, model.pattern[j], dtype).scale == desc.scale)
+      if (plans[j] == plans[i] && attention_desc(model, model.pattern[j], dtype, device).scale == desc.scale)
         shared = by_pattern_[j];
     if (!shared)
       shared = owned_
-                   .emplace_back(
-                       std::make_unique<ContextAttention>(plans[i], comm, desc, ContextOptions{.formats = formats}))
+                   .emplace_back(std::make_unique<ContextAttention>(
+                       plans[i], comm, desc, ContextOptions{.formats = formats, .device = device}))
                    .get();
     by_pattern_.push_back(shared);
   }

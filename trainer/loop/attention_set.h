@@ -10,15 +10,16 @@
 
 namespace longspan {
 
-AttentionDesc attention_desc(const ModelConfig& model, const AttentionKind& kind, DType dtype);
+AttentionDesc attention_desc(const ModelConfig& model, const AttentionKind& kind, DType dtype, Device device);
 HopFormats hop_formats(const ParallelConfig& parallel);
 
 // Owns one ContextAttention for each distinct (plan, scale) and hands them out in the order of the pattern.
 class AttentionSet {
  public:
   // plans: one an entry of model.pattern. Keeps a reference to comm.
-  AttentionSet(const ModelConfig& model, DType dtype, std::span<const std::shared_ptr<const ContextPlan>> plans,
-               Communicator& comm, const HopFormats& formats);
+  AttentionSet(const ModelConfig& model, DType dtype, Device device,
+               std::span<const std::shared_ptr<const ContextPlan>> plans, Communicator& comm,
+               const HopFormats& formats);
   AttentionByPattern by_pattern() const { return by_pattern_; }
   std::int64_t workspace_bytes() const;  // of the neediest call in either direction
   double exposed_seconds() const;        // spent waiting for transfers since it was made

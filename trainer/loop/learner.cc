@@ -2,7 +2,6 @@
 
 #include <array>
 #include <bit>
-#include <chrono>
 #include <cmath>
 
 #include "kernels/core/host_copy.h"
@@ -13,18 +12,11 @@
 namespace longspan {
 namespace {
 
-// Arenas reserve address space only; packed documents may need somewhat more than the budget's full ones.
-std::int64_t with_room(std::int64_t num_bytes) {
-  return 2 * num_bytes + (std::int64_t{64} << 20);
+// On the host arenas reserve address space only; packed documents may need somewhat more than the budget's full ones. A
+// GPU's memory is real: what the budget says, and the little that aligning the ends takes.
+std::int64_t arena_bytes(Device device, std::int64_t num_bytes) {
+  return device == Device::kCpu ? 2 * num_bytes + (std::int64_t{64} << 20) : num_bytes + 4096;
 }
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 // How much of the gradient an update uses, so that its norm is at most clip_norm (0: no limit).
 double clip_scale(double norm, double clip_norm) {
@@ -33,28 +25,49 @@ double clip_scale(double norm, double clip_norm) {
 
 }  // namespace
 
-Learner::Learner(const Config& config, Mesh& mesh, int num_threads, const MemoryBudget& budget)
+Learner::Learner(const Config& config, Mesh& mesh, const RankDevice& device, int num_threads,
+                 const MemoryBudget& budget)
     : config_(config),
       mesh_(mesh),
-      weights_("weights", with_room(budget.weights + budget.gradients)),
-      state_("optimizer", with_room(budget.optimizer)),
-      activations_("activations", with_room(budget.activations)),
-      workspace_("workspace", with_room(budget.attention + budget.workspace)),
-      exec_{.device = Device::kCpu, .num_threads = num_threads, .workspace = &workspace_},
+      device_(device),
+      weights_("weights", arena_bytes(device.device(), budget.weights + budget.gradients), device.runtime()),
+      state_("optimizer", arena_bytes(device.device(), budget.optimizer), device.runtime()),
+      activations_(std::in_place, "activations", arena_bytes(device.device(), budget.activations), device.runtime()),
+      workspace_(std::in_place, "workspace", arena_bytes(device.device(), budget.attention + budget.workspace),
+                 device.runtime()),
+      operator_workspace_(budget.workspace),
+      exec_(device.exec(num_threads, &*workspace_)),
+      reduction_begin_(device.runtime().make_event(EventTiming::kOn)),
+      reduction_end_(device.runtime().make_event(EventTiming::kOn)),
       figures_(state_.allocate_zeroed("figures of a step", MemoryCategory::kOptimizer, DType::kF64, {3})),
       model_(config.model, precision_of(config.run), Gradients::kKeep, weights_),
       optimizer_(config.optimizer, model_.parameters(), state_) {
-  model_.initialize(config.run.seed);
-  refresh_compute();
+  LS_CHECK(budget.device == device.device(), "a budget for {} on {}", name_of(budget.device), device.name());
+  model_.initialize(exec_, config.run.seed);
 }
 
 std::int64_t Learner::peak_bytes() const {
-  return weights_.peak_bytes() + state_.peak_bytes() + activations_.peak_bytes() + workspace_.peak_bytes();
+  return weights_.peak_bytes() + state_.peak_bytes() + activations_->peak_bytes() + workspace_->peak_bytes();
 }
 
 AttentionSet Learner::attention_for(const PlannedMicroBatch& micro_batch) {
-  return AttentionSet(config_.model, model_.precision(), micro_batch.plans, mesh_.context(),
+  return AttentionSet(config_.model, model_.precision(), exec_.device, micro_batch.plans, mesh_.context(),
                       hop_formats(config_.parallel));
+}
+
+void Learner::make_room(const PlannedMicroBatch& micro_batch, const AttentionSet& attention) {
+  if (exec_.device == Device::kCpu) return;
+  const std::int64_t tokens = micro_batch.local.num_tokens();
+  const auto grow = [&](std::optional<Arena>& arena, const char* name, std::int64_t num_bytes) {
+    const std::int64_t needed = arena_bytes(exec_.device, num_bytes);
+    if (needed <= arena->capacity_bytes()) return;
+    exec_.runtime->synchronize(exec_.stream);
+    arena.reset();  // before the new one, so that both need not fit
+    arena.emplace(name, needed, *exec_.runtime);
+  };
+  grow(activations_, "activations",
+       activation_bytes(config_.model, model_.precision(), tokens) + LocalBatch::device_bytes(tokens));
+  grow(workspace_, "workspace", attention.workspace_bytes() + operator_workspace_);
 }
 
 // Equal plans on all ranks: the greatest hash is also the smallest.
@@ -68,14 +81,18 @@ void Learner::require_same_plans(const StepPlan& plan, std::int64_t step) {
              step);
 }
 
-void Learner::accumulate_gradients(StepPlan& plan, double total_labels, StepOutcome& outcome) {
+std::vector<AttentionSet> Learner::accumulate_gradients(StepPlan& plan, double total_labels) {
+  std::vector<AttentionSet> used;
   fill_zero(exec_, model_.all_gradients());
   for (PlannedMicroBatch& micro_batch : plan.micro_batches) {
-    AttentionSet attention = attention_for(micro_batch);
-    model_.forward_backward(exec_, micro_batch.local.batch(), attention.by_pattern(),
-                            static_cast<float>(1 / total_labels), figures_.narrow(0, 0, 2), activations_);
-    outcome.exposed_context_seconds += attention.exposed_seconds();
+    const AttentionSet& attention = used.emplace_back(attention_for(micro_batch));
+    make_room(micro_batch, attention);
+    Arena::Scope scope(*activations_);
+    const MicroBatch batch = upload(exec_, micro_batch.local, *activations_);
+    model_.forward_backward(exec_, batch, attention.by_pattern(), static_cast<float>(1 / total_labels),
+                            figures_.narrow(0, 0, 2), *activations_);
   }
+  return used;
 }
 
 StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
@@ -90,14 +107,16 @@ StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
   LS_REQUIRE(kData, labels > 0, "step {}: no token of the batch has a next token in its document to learn from", step);
 
   fill_zero(exec_, figures_);
-  accumulate_gradients(plan, labels, outcome);
-  const Stopwatch reduction;
+  const std::vector<AttentionSet> attentions = accumulate_gradients(plan, labels);
+  reduction_begin_->record(exec_.stream);
   mesh_.world().all_reduce(model_.all_gradients(), ReduceOp::kSum);
-  outcome.exposed_data_seconds = reduction.seconds();
+  reduction_end_->record(exec_.stream);
 
   // Rank 0 alone sums the squares, so that all ranks clip alike whatever their number of threads.
   if (mesh_.world().rank() == 0) sum_of_squares(exec_, model_.all_gradients(), figures_.narrow(0, 2, 3));
   const std::vector<double> figures = read_doubles(exec_, figures_);
+  for (const AttentionSet& attention : attentions) outcome.exposed_context_seconds += attention.exposed_seconds();
+  outcome.exposed_data_seconds = 1e-3 * reduction_end_->milliseconds_since(*reduction_begin_);
   std::array<double, 2> sums = {figures[0], figures[2]};
   mesh_.world().all_reduce(sums, ReduceOp::kSum);
   outcome.loss = sums[0] / labels;
@@ -118,7 +137,10 @@ double Learner::validate(const Loader& loader, const PlanPlace& place, std::int6
     StepPlan plan = plan_step(loader, config_.model, place, {index}, 1);
     PlannedMicroBatch& only = plan.micro_batches.front();
     AttentionSet attention = attention_for(only);
-    model_.evaluate(exec_, only.local.batch(), attention.by_pattern(), totals, activations_);
+    make_room(only, attention);
+    Arena::Scope scope(*activations_);
+    const MicroBatch batch = upload(exec_, only.local, *activations_);
+    model_.evaluate(exec_, batch, attention.by_pattern(), totals, *activations_);
   }
   std::vector<double> sums = read_doubles(exec_, totals);
   mesh_.world().all_reduce(sums, ReduceOp::kSum);

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 
 #include "models/model.h"
 #include "parallel/mesh.h"
+#include "trainer/launch/rank_device.h"
 #include "trainer/loop/attention_set.h"
 #include "trainer/loop/memory_budget.h"
 #include "trainer/loop/optimizer.h"
@@ -22,8 +25,9 @@ struct StepOutcome {
 // All calls are collective over the mesh's world.
 class Learner {
  public:
-  // Weights are initialised from run.seed. Keeps references. The budget sizes the arenas.
-  Learner(const Config& config, Mesh& mesh, int num_threads, const MemoryBudget& budget);
+  // Weights are initialised from run.seed. Keeps references. The budget, made for the same device, sizes the arenas: on
+  // a GPU to the byte, and a step whose batch needs more than it foresaw makes them grow.
+  Learner(const Config& config, Mesh& mesh, const RankDevice& device, int num_threads, const MemoryBudget& budget);
 
   // Forward, backward, reduction of gradients, clipping, update. Throws Error(kUsage) on every rank, and leaves the
   // weights alone, where loss or gradient is not finite; Error(kData) where no token carries a label.
@@ -36,17 +40,25 @@ class Learner {
 
   Model& model() { return model_; }
   Optimizer& optimizer() { return optimizer_; }
-  std::int64_t peak_bytes() const;
+  const Exec& exec() const { return exec_; }
+  std::int64_t peak_bytes() const;  // of the memory that this rank computes in
 
  private:
   void require_same_plans(const StepPlan& plan, std::int64_t step);
-  void accumulate_gradients(StepPlan& plan, double total_labels, StepOutcome& outcome);
+  // The attention of each micro-batch, whose times can be read once the step is done.
+  std::vector<AttentionSet> accumulate_gradients(StepPlan& plan, double total_labels);
   AttentionSet attention_for(const PlannedMicroBatch& micro_batch);
+  // Room for what this micro-batch will take; costs time only where a batch needs more than all before it.
+  void make_room(const PlannedMicroBatch& micro_batch, const AttentionSet& attention);
 
   const Config& config_;
   Mesh& mesh_;
-  Arena weights_, state_, activations_, workspace_;
+  const RankDevice& device_;
+  Arena weights_, state_;
+  std::optional<Arena> activations_, workspace_;
+  std::int64_t operator_workspace_;  // of workspace_, beside the attention's
   Exec exec_;
+  std::unique_ptr<DeviceEvent> reduction_begin_, reduction_end_;
   Tensor figures_;  // [3] fp64 where the model runs: sum of losses, tokens with a label, squares of the gradient
   Model model_;
   Optimizer optimizer_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/size_counter.h"
+
 namespace longspan {
 namespace {
 
@@ -47,6 +49,23 @@ MicroBatch LocalBatch::batch() {
   const auto count = static_cast<std::int64_t>(tokens_.size());
   return {Tensor(tokens_.data(), DType::kI32, {count}), Tensor(labels_.data(), DType::kI32, {count}),
           Tensor(positions_.data(), DType::kI32, {count})};
+}
+
+std::int64_t LocalBatch::device_bytes(std::int64_t tokens) {
+  SizeCounter counter;
+  for (int i = 0; i < 3; ++i) counter.allocate("", MemoryCategory::kActivations, DType::kI32, {tokens});
+  return counter.used_bytes();
+}
+
+MicroBatch upload(const Exec& exec, LocalBatch& local, Arena& arena) {
+  MicroBatch batch = local.batch();
+  if (exec.device == Device::kCpu) return batch;
+  for (Tensor* tensor : {&batch.tokens, &batch.labels, &batch.positions}) {
+    const Tensor there = arena.allocate("batch", MemoryCategory::kActivations, DType::kI32, {local.num_tokens()});
+    exec.runtime->upload(exec.stream, there.data, tensor->data, there.num_bytes());
+    *tensor = there;
+  }
+  return batch;
 }
 
 }  // namespace longspan

@@ -66,14 +66,17 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
   const std::int64_t tokens = plans.front()->tokens_of(context_rank);
   AbsentGroup group(context_rank, host.mesh.context);
 
-  MemoryBudget budget;
-  budget.weights = parameters * (size_of(DType::kF32) + (precision == DType::kF32 ? 0 : size_of(precision)));
-  budget.gradients = parameters * size_of(DType::kF32);
+  MemoryBudget budget{.device = host.device};
+  budget.weights = weight_bytes(model, precision, Gradients::kNone);
+  budget.gradients = weight_bytes(model, precision, Gradients::kKeep) - budget.weights;
   budget.optimizer = Optimizer::state_bytes(parameters);
   budget.activations = activation_bytes(model, precision, tokens);
-  budget.attention = AttentionSet(model, precision, plans, group, hop_formats(config.parallel)).workspace_bytes();
+  if (host.device != Device::kCpu) budget.activations += LocalBatch::device_bytes(tokens);
+  budget.attention =
+      AttentionSet(model, precision, host.device, plans, group, hop_formats(config.parallel)).workspace_bytes();
   budget.workspace = model_workspace_bytes(model, precision, tokens, host.num_threads);
-  if (rank == 0 && config.checkpoint.async) budget.snapshot = parameters * size_of(DType::kF32) + budget.optimizer;
+  if (rank == 0 && (config.checkpoint.async || host.device != Device::kCpu))
+    budget.snapshot = parameters * size_of(DType::kF32) + budget.optimizer;
   return budget;
 }
 
@@ -85,9 +88,9 @@ std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& me
 }
 
 std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host) {
-  const auto plans =
-      plan_pattern(config.model, {config.parallel.context_scheme, context_site(config, host.mesh, host.ranks_per_node)},
-                   full_documents(config.data.sequence_length, sequences_per_micro_batch(config, host.mesh)));
+  const auto plans = plan_pattern(
+      config.model, {config.parallel.context_scheme, context_site(config, host.mesh, host.ranks_per_node, host.device)},
+      full_documents(config.data.sequence_length, sequences_per_micro_batch(config, host.mesh)));
   std::vector<MemoryBudget> budgets;
   for (const int rank : host.ranks) budgets.push_back(predict_rank(config, host, rank, plans));
   return budgets;
@@ -96,6 +99,12 @@ std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& 
 std::int64_t total_bytes(const std::vector<MemoryBudget>& budgets) {
   std::int64_t total = 0;
   for (const MemoryBudget& budget : budgets) total += budget.total();
+  return total;
+}
+
+std::int64_t total_host_bytes(const std::vector<MemoryBudget>& budgets) {
+  std::int64_t total = 0;
+  for (const MemoryBudget& budget : budgets) total += budget.host_total();
   return total;
 }
 
@@ -131,11 +140,14 @@ std::int64_t process_peak_bytes() {
 
 std::string describe(const MemoryBudget& budget) {
   const auto mib = [](std::int64_t num_bytes) { return static_cast<double>(num_bytes) / (1 << 20); };
-  return fmt::format(
-      "weights {:.1f} MiB, gradients {:.1f}, optimizer {:.1f}, activations {:.1f}, attention {:.1f}, workspace {:.1f}, "
-      "snapshot {:.1f}, total {:.1f} MiB",
+  const std::string computes = fmt::format(
+      "weights {:.1f} MiB, gradients {:.1f}, optimizer {:.1f}, activations {:.1f}, attention {:.1f}, workspace {:.1f}",
       mib(budget.weights), mib(budget.gradients), mib(budget.optimizer), mib(budget.activations), mib(budget.attention),
-      mib(budget.workspace), mib(budget.snapshot), mib(budget.total()));
+      mib(budget.workspace));
+  if (budget.device == Device::kCpu)
+    return fmt::format("{}, snapshot {:.1f}, total {:.1f} MiB", computes, mib(budget.snapshot), mib(budget.total()));
+  return fmt::format("{}, total {:.1f} MiB of the GPU; snapshot {:.1f}, offloaded {:.1f} MiB of the host", computes,
+                     mib(budget.total()), mib(budget.snapshot), mib(budget.offloaded));
 }
 
 }  // namespace longspan

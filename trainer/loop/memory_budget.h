@@ -10,18 +10,25 @@
 
 namespace longspan {
 
-// Bytes of one rank at its worst moment of a step whose sequences are one document each.
+// Bytes of one rank at its worst moment of a step whose sequences are one document each. On a GPU they are of its
+// memory, but for the last two, which are pinned memory of the host.
 struct MemoryBudget {
+  Device device = Device::kCpu;
   std::int64_t weights = 0;  // master weights and, in bf16, their compute copies
   std::int64_t gradients = 0;
   std::int64_t optimizer = 0;
   std::int64_t activations = 0;
   std::int64_t attention = 0;  // buffers of transfers and partials of the core attention
   std::int64_t workspace = 0;  // scratch of the model's operators
-  std::int64_t snapshot = 0;   // rank 0 with checkpoint.async: what is being written while training goes on
+  // Rank 0: what is being written while training goes on, with checkpoint.async, and always where it comes from a GPU.
+  std::int64_t snapshot = 0;
+  std::int64_t offloaded = 0;  // model.offload: activations that wait for backward
+  // Of the memory that the rank computes in.
   std::int64_t total() const {
-    return weights + gradients + optimizer + activations + attention + workspace + snapshot;
+    const std::int64_t computes = weights + gradients + optimizer + activations + attention + workspace;
+    return device == Device::kCpu ? computes + snapshot : computes;
   }
+  std::int64_t host_total() const { return device == Device::kCpu ? total() : snapshot + offloaded; }
 };
 
 // Ranks of one host: where they stand, and how many OpenMP threads each uses.
@@ -30,6 +37,7 @@ struct HostRanks {
   std::vector<int> ranks;
   int num_threads = 1;
   int ranks_per_node = 0;  // 0: all on one
+  Device device = Device::kCpu;
 };
 
 std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh);
@@ -37,8 +45,10 @@ std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& me
 // One for each of host.ranks.
 std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host);
 std::int64_t total_bytes(const std::vector<MemoryBudget>& budgets);
+std::int64_t total_host_bytes(const std::vector<MemoryBudget>& budgets);
 
-// The longest data.sequence_length, a multiple of 64, with which all of host.ranks fit into num_bytes; 0: not even 64.
+// The longest data.sequence_length, a multiple of 64, with which all of host.ranks fit into num_bytes of the memory
+// that they compute in; 0: not even 64.
 std::int64_t longest_sequence_that_fits(const Config& config, const HostRanks& host, std::int64_t num_bytes);
 
 // Physical memory of this host, or the limit of the control group this process runs in where that is lower.

@@ -22,6 +22,11 @@ double tera_flops(const StepMetrics& m) {
   return tokens_per_second(m) * m.flops_per_token * 1e-12;
 }
 
+std::string model_flops_utilisation(const StepMetrics& m) {
+  if (m.peak_flops <= 0) return "n/a";
+  return fmt::format("{:.1f}%", 100 * tokens_per_second(m) * m.flops_per_token / m.peak_flops);
+}
+
 // The complete lines of steps up to last_step.
 std::string lines_until(const std::string& path, std::int64_t last_step) {
   std::ifstream file(path);
@@ -38,10 +43,10 @@ std::string lines_until(const std::string& path, std::int64_t last_step) {
 
 std::string describe(const StepMetrics& m, std::int64_t total_steps) {
   return fmt::format(
-      "step {}/{} | loss {:.6f} | norm {:.4f} | lr {:.3e} | {:.1f} ms | {:.0f} tokens/s | {:.4f} TFLOP/s | MFU n/a | "
+      "step {}/{} | loss {:.6f} | norm {:.4f} | lr {:.3e} | {:.1f} ms | {:.0f} tokens/s | {:.4f} TFLOP/s | MFU {} | "
       "peak {:.1f} MiB ({:.1f} process) | exposed context {:.1f} ms data {:.1f} ms",
       m.step, total_steps, m.loss, m.grad_norm, m.lr, m.seconds * kMilli, tokens_per_second(m), tera_flops(m),
-      mib(m.peak_bytes), mib(process_peak_bytes()), m.exposed_context_seconds * kMilli,
+      model_flops_utilisation(m), mib(m.peak_bytes), mib(process_peak_bytes()), m.exposed_context_seconds * kMilli,
       m.exposed_data_seconds * kMilli);
 }
 

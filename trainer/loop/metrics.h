@@ -19,7 +19,8 @@ struct StepMetrics {
   std::int64_t tokens = 0;  // all ranks
   double exposed_context_seconds = 0, exposed_data_seconds = 0;
   double flops_per_token = 0;
-  std::int64_t peak_bytes = 0;  // of this rank's arenas
+  double peak_flops = 0;        // a second, of all chips of the run together; 0: not known
+  std::int64_t peak_bytes = 0;  // of this rank's arenas, where it computes
 };
 
 // "step 12/400 | loss 5.4321 | …".

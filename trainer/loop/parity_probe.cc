@@ -198,14 +198,14 @@ std::vector<std::int64_t> first_micro_batch(const Config& config, const RunPlan&
 
 }  // namespace
 
-ParityReport probe_parity(const ParityCase& c, Communicator& group) {
+ParityReport probe_parity(const ParityCase& c, Communicator& group, const RankDevice& device) {
   const std::unique_ptr<Communicator> alone = group.split(group.rank(), 0);
-  ParityRows spread(c, c.plan, group);
+  ParityRows spread(c, c.plan, group, device);
   Comparison comparison(c, group, spread.run());
   ParityReport report;
   if (group.rank() == 0) {
     const auto plan = std::make_shared<const ContextPlan>(make_context_plan("ring", c.plan->problem, 1));
-    ParityRows whole(c, plan, *alone);
+    ParityRows whole(c, plan, *alone, device);
     report = comparison.compare_with(whole.run());
   } else {
     comparison.send_all();
@@ -224,7 +224,8 @@ std::vector<std::int64_t> first_documents(const std::vector<std::int64_t>& cu_se
   return cut;
 }
 
-std::string require_parity(const Config& config, const RunPlan& plan, const Loader& loader, Mesh& mesh) {
+std::string require_parity(const Config& config, const RunPlan& plan, const Loader& loader, Mesh& mesh,
+                           const RankDevice& device) {
   const ModelConfig& model = config.model;
   const std::vector<std::int64_t> documents = first_micro_batch(config, plan, loader);
   const std::vector<std::int64_t> probed = first_documents(documents, kMaxProbeTokens);
@@ -235,9 +236,9 @@ std::string require_parity(const Config& config, const RunPlan& plan, const Load
       probed.back(), documents.back(), probed.size() - 1, mesh.shape().context);
   std::string faults;
   for (const std::size_t i : distinct_kinds(model.pattern)) {
-    const AttentionDesc desc = attention_desc(model, model.pattern[i], precision_of(config.run));
+    const AttentionDesc desc = attention_desc(model, model.pattern[i], precision_of(config.run), plan.device);
     const ParityReport report =
-        probe_parity({model.pattern[i], desc, plans[i], config.run.seed, plan.num_threads}, mesh.context());
+        probe_parity({model.pattern[i], desc, plans[i], config.run.seed, plan.num_threads}, mesh.context(), device);
     text += fmt::format("\n                  {}: the same", report.figures);
     if (!report.fault.empty()) faults += fmt::format("\n  {}; {}", report.fault, report.figures);
   }

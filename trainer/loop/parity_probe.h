@@ -12,6 +12,7 @@
 #include "models/model_config.h"
 #include "parallel/context/executor.h"
 #include "parallel/mesh.h"
+#include "trainer/launch/rank_device.h"
 #include "trainer/loop/run_plan.h"
 
 namespace longspan {
@@ -36,8 +37,8 @@ struct ParityReport {
 
 // Collective over the group. fp32: out within 1e-5, gradients within 3e-5; bf16: 2e-2; lse, which is fp32 in either,
 // 1e-5; and no single token ten times as far off, so that few wrong ones among many cannot hide. Memory of its own,
-// given back: on rank 0 q, k, v, dout, out and gradients of all tokens.
-ParityReport probe_parity(const ParityCase& c, Communicator& group);
+// given back: on rank 0 q, k, v, dout, out and gradients of all tokens. The case's desc names the device's kind.
+ParityReport probe_parity(const ParityCase& c, Communicator& group, const RankDevice& device);
 
 // The documents of the first num_tokens tokens: the last may be cut, what comes after it is left out.
 std::vector<std::int64_t> first_documents(const std::vector<std::int64_t>& cu_seqlens, std::int64_t num_tokens);
@@ -45,6 +46,7 @@ std::vector<std::int64_t> first_documents(const std::vector<std::int64_t>& cu_se
 // Probes each distinct kind of layer over the first micro-batch of the first step, planned as the run plans it, in
 // every context group. Returns what to print. Throws Error(kInternal) on every rank where one differs. Collective over
 // the mesh's world.
-std::string require_parity(const Config& config, const RunPlan& plan, const Loader& loader, Mesh& mesh);
+std::string require_parity(const Config& config, const RunPlan& plan, const Loader& loader, Mesh& mesh,
+                           const RankDevice& device);
 
 }  // namespace longspan

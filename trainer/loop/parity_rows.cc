@@ -48,14 +48,16 @@ double query_stddev(const AttentionDesc& desc) {
   return 1 / (static_cast<double>(desc.scale) * std::sqrt(static_cast<double>(desc.head_dim)));
 }
 
-ParityRows::ParityRows(const ParityCase& c, std::shared_ptr<const ContextPlan> plan, Communicator& comm)
+ParityRows::ParityRows(const ParityCase& c, std::shared_ptr<const ContextPlan> plan, Communicator& comm,
+                       const RankDevice& device)
     : case_(c),
       plan_(std::move(plan)),
       comm_(comm),
+      device_(device),
       tokens_(plan_->tokens_of(comm.rank())),
-      arena_("parity probe", arena_bytes()) {}
+      arena_("parity probe", arena_bytes(), device.runtime()) {}
 
-// Address space: more than the rows take.
+// More than the rows take.
 std::int64_t ParityRows::arena_bytes() const {
   const AttentionDesc& d = case_.desc;
   return 4 * (tokens_ * (d.heads + 2 * d.kv_heads) * 2 * (d.head_dim + d.value_dim + 1) + 2 * d.heads) + (1 << 16);
@@ -81,28 +83,40 @@ void ParityRows::allocate() {
   rows_.dsink = arena_.allocate_zeroed("dsink", MemoryCategory::kActivations, DType::kF32, {d.heads});
 }
 
-void ParityRows::fill() {
+void ParityRows::fill(const Exec& exec) {
   const std::vector<TokenRun>& home = plan_->home[static_cast<std::size_t>(comm_.rank())];
-  fill_rows(rows_.q, home, case_.seed, Operand::kQuery, query_stddev(case_.desc));
-  fill_rows(rows_.k, home, case_.seed, Operand::kKey, 1);
-  fill_rows(rows_.v, home, case_.seed, Operand::kValue, 1);
-  fill_rows(rows_.dout, home, case_.seed, Operand::kOutputGradient, 1);
+  const auto fill = [&](const Tensor& rows, Operand operand, double stddev) {
+    fill_on_host(exec, rows, [&](const Tensor& host) { fill_rows(host, home, case_.seed, operand, stddev); });
+  };
+  fill(rows_.q, Operand::kQuery, query_stddev(case_.desc));
+  fill(rows_.k, Operand::kKey, 1);
+  fill(rows_.v, Operand::kValue, 1);
+  fill(rows_.dout, Operand::kOutputGradient, 1);
   if (rows_.sink)
-    fill_normal(key_of(case_.seed, Operand::kSink, 0), 1,
-                std::span(rows_.sink.get<float>(), static_cast<std::size_t>(case_.desc.heads)));
+    fill_on_host(exec, rows_.sink, [&](const Tensor& sink) {
+      fill_normal(key_of(case_.seed, Operand::kSink, 0), 1,
+                  std::span(sink.get<float>(), static_cast<std::size_t>(case_.desc.heads)));
+    });
+}
+
+void ParityRows::bring_home(const Exec& exec) {
+  for (Tensor* rows : {&rows_.q, &rows_.k, &rows_.v, &rows_.dout, &rows_.sink, &rows_.out, &rows_.lse, &rows_.dq,
+                       &rows_.dk, &rows_.dv, &rows_.dsink})
+    *rows = copies_.emplace_back(exec, *rows).tensor();
 }
 
 const AttentionRows& ParityRows::run() {
   allocate();
-  fill();
-  ContextAttention attention(plan_, comm_, case_.desc);
+  fill(device_.exec(case_.num_threads, nullptr));
+  ContextAttention attention(plan_, comm_, case_.desc, {.device = device_.device()});
   Arena scratch("parity probe's scratch",
-                std::max(attention.forward_workspace_bytes(), attention.backward_workspace_bytes()));
-  const Exec exec{Device::kCpu, case_.num_threads, &scratch};
+                std::max(attention.forward_workspace_bytes(), attention.backward_workspace_bytes()), device_.runtime());
+  const Exec exec = device_.exec(case_.num_threads, &scratch);
   attention.forward(exec, {rows_.q, rows_.k, rows_.v, rows_.sink, rows_.out, rows_.lse});
   attention.backward(exec, {rows_.q, rows_.k, rows_.v, rows_.sink, rows_.out, rows_.lse, rows_.dout, rows_.dq, rows_.dk,
                             rows_.dv, rows_.dsink});
   if (rows_.dsink) comm_.all_reduce(rows_.dsink, ReduceOp::kSum);
+  bring_home(exec);
   return rows_;
 }
 

@@ -1,33 +1,42 @@
 #include "trainer/loop/run_plan.h"
 
 #include <algorithm>
-#include <unistd.h>
 
 #include "models/model.h"
+#include "trainer/launch/launch.h"
 
 namespace longspan {
 namespace {
 
 constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
 
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
-std::vector<int> ranks_on_this_host(Communicator& world) {
-  const std::vector<std::string> hosts = gather_strings(world, host_name());
+// Those that give the same word, in order.
+std::vector<int> ranks_at(const std::string& place, Communicator& world) {
+  const std::vector<std::string> places = gather_strings(world, place);
   std::vector<int> ranks;
   for (int rank = 0; rank < world.size(); ++rank)
-    if (hosts[static_cast<std::size_t>(rank)] == host_name()) ranks.push_back(rank);
+    if (places[static_cast<std::size_t>(rank)] == place) ranks.push_back(rank);
   return ranks;
+}
+
+// Ranks that share a memory, what they need of it together and what there is.
+struct SharedMemory {
+  std::string name;  // "host-7", "GPU 3 of host-7"
+  HostRanks ranks;
+  double need = 0, have = 0;
+  std::string source;  // of `have`
+};
+
+[[noreturn]] void refuse(const RunPlan& plan, const SharedMemory& memory, const std::string& what_fits) {
+  fail(ErrorKind::kMemory, "{} rank(s) on {} would need {:.3f} GiB of the {:.3f} there ({}); this one: {}; {}",
+       memory.ranks.ranks.size(), memory.name, memory.need / kGib, memory.have / kGib, memory.source,
+       describe(plan.budget), what_fits);
 }
 
 }  // namespace
 
 PlanPlace RunPlan::place(const Config& config) const {
-  return {config.parallel.context_scheme, context_site(config, mesh, ranks_per_node), rank % mesh.context};
+  return {config.parallel.context_scheme, context_site(config, mesh, ranks_per_node, device), rank % mesh.context};
 }
 
 std::vector<std::int64_t> RunPlan::sequences_at(const Config& config, std::int64_t consumed) const {
@@ -37,19 +46,20 @@ std::vector<std::int64_t> RunPlan::sequences_at(const Config& config, std::int64
   return indices;
 }
 
-RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads, int ranks_per_node) {
+RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads, int ranks_per_node, Device device) {
   RunPlan plan{
       .mesh = resolve_mesh(world, static_cast<int>(config.parallel.data), static_cast<int>(config.parallel.context)),
       .rank = rank,
       .num_threads = num_threads,
       .ranks_per_node =
           config.parallel.ranks_per_node > 0 ? static_cast<int>(config.parallel.ranks_per_node) : ranks_per_node,
+      .device = device,
       .budget = {}};
   plan.sequences_per_rank = config.data.global_batch / plan.mesh.data;
   LS_CHECK(plan.sequences_per_rank * plan.mesh.data == config.data.global_batch, "global batch {} over {} data ranks",
            config.data.global_batch, plan.mesh.data);
   plan.sequences_each = sequences_per_micro_batch(config, plan.mesh);
-  plan.budget = predict_memory(config, {plan.mesh, {rank}, num_threads, plan.ranks_per_node}).front();
+  plan.budget = predict_memory(config, {plan.mesh, {rank}, num_threads, plan.ranks_per_node, device}).front();
   return plan;
 }
 
@@ -64,21 +74,35 @@ int ranks_of_each_host(Communicator& world) {
   return static_cast<int>(each);
 }
 
-void require_memory(const Config& config, const RunPlan& plan, Communicator& world) {
-  const HostRanks host{plan.mesh, ranks_on_this_host(world), plan.num_threads, plan.ranks_per_node};
-  const auto need = static_cast<double>(total_bytes(predict_memory(config, host)));
-  const double have =
-      config.run.memory_gib > 0 ? config.run.memory_gib * kGib : static_cast<double>(host_memory_bytes());
-  if (need <= have) return;
-  const std::int64_t fits = longest_sequence_that_fits(config, host, static_cast<std::int64_t>(have));
-  fail(ErrorKind::kMemory, "{} rank(s) on {} would need {:.3f} GiB of the {:.3f} there ({}); this one: {}; {}",
-       host.ranks.size(), host_name(), need / kGib, have / kGib,
-       config.run.memory_gib > 0 ? "run.memory_gib" : "physical memory", describe(plan.budget),
-       fits > 0
-           ? fmt::format("the longest data.sequence_length that fits is {}; or use more hosts, run.precision bf16, "
-                         "or model.recompute selective",
-                         fits)
-           : "not even a sequence of 64 tokens fits: use a smaller model, or more memory");
+void require_memory(const Config& config, const RunPlan& plan, Communicator& world, const GpuPlace& gpu) {
+  const auto ranks_of = [&](const std::string& place) -> HostRanks {
+    return {plan.mesh, ranks_at(place, world), plan.num_threads, plan.ranks_per_node, plan.device};
+  };
+  SharedMemory host;
+  host.name = host_name();
+  host.ranks = ranks_of(host.name);
+  host.need = static_cast<double>(total_host_bytes(predict_memory(config, host.ranks)));
+  host.have = config.run.memory_gib > 0 ? config.run.memory_gib * kGib : static_cast<double>(host_memory_bytes());
+  host.source = config.run.memory_gib > 0 ? "run.memory_gib" : "physical memory";
+  SharedMemory computes = host;
+  if (plan.device != Device::kCpu) {
+    computes.name = fmt::format("GPU {} of {}", gpu.ordinal, host_name());
+    computes.ranks = ranks_of(computes.name);
+    computes.need = static_cast<double>(total_bytes(predict_memory(config, computes.ranks)));
+    computes.have = static_cast<double>(gpu.memory_bytes);
+    computes.source = "its memory";
+  }
+  if (computes.need > computes.have) {
+    const std::int64_t fits =
+        longest_sequence_that_fits(config, computes.ranks, static_cast<std::int64_t>(computes.have));
+    refuse(plan, computes,
+           fits > 0 ? fmt::format("the longest data.sequence_length that fits is {}; or use more {}, run.precision "
+                                  "bf16, or model.recompute selective{}",
+                                  fits, plan.device == Device::kCpu ? "hosts" : "GPUs",
+                                  plan.device == Device::kCpu ? "" : " and model.offload activations")
+                    : "not even a sequence of 64 tokens fits: use a smaller model, or more memory");
+  }
+  if (host.need > host.have) refuse(plan, host, "use a shorter sequence, model.offload none, or fewer ranks a host");
 }
 
 std::string describe(const Config& config, const RunPlan& plan) {

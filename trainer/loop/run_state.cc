@@ -41,7 +41,7 @@ std::vector<NamedTensor> training_tensors(std::span<Parameter> parameters, const
 }
 
 std::optional<CheckpointState> resume_run(const Config& config, std::uint64_t data_fingerprint, Communicator& world,
-                                          const std::vector<NamedTensor>& tensors,
+                                          const std::vector<NamedTensor>& tensors, const Exec& exec,
                                           const std::function<void(const std::string&)>& report) {
   CheckpointState state;
   std::array<std::int64_t, 3> numbers = {0, 0, 0};  // found, step, sequences consumed
@@ -49,7 +49,7 @@ std::optional<CheckpointState> resume_run(const Config& config, std::uint64_t da
     if (const auto path = checkpoint_to_resume(config, report)) {
       state = read_checkpoint_header(*path);
       require_same_data(state, *path, data_fingerprint);
-      read_checkpoint_tensors(*path, tensors);
+      read_checkpoint_tensors(*path, tensors, exec);
       report(fmt::format("resuming from {}", *path));
       numbers = {1, state.step, state.sequences_consumed};
     }

@@ -17,6 +17,14 @@ constexpr ContextCosts kCpuCosts{.flops_per_second = 1e11,
                                  .seconds_per_message = 2e-5,
                                  .seconds_per_task = 1e-5};
 
+// Of one of the larger GPUs of 2023 (dense bf16, at about half its datasheet's rate), links between GPUs of a host and
+// a network card a GPU.
+constexpr ContextCosts kGpuCosts{.flops_per_second = 4e14,
+                                 .node_bytes_per_second = 3e11,
+                                 .network_bytes_per_second = 4e10,
+                                 .seconds_per_message = 1e-5,
+                                 .seconds_per_task = 5e-6};
+
 // Order matters: a step is its plans one after another.
 std::uint64_t mix(std::uint64_t hash, std::uint64_t next) {
   return (hash ^ next) * 0x9e3779b97f4a7c15u + (hash >> 29);
@@ -33,10 +41,11 @@ ContextProblem attention_problem(const ModelConfig& model, const AttentionKind& 
           .window = kind.window};
 }
 
-ContextSite context_site(const Config& config, const MeshShape& mesh, int ranks_per_node) {
-  ContextSite site(mesh.context, attention_desc(config.model, config.model.pattern.front(), precision_of(config.run)));
+ContextSite context_site(const Config& config, const MeshShape& mesh, int ranks_per_node, Device device) {
+  ContextSite site(mesh.context,
+                   attention_desc(config.model, config.model.pattern.front(), precision_of(config.run), device));
   site.ranks_per_node = ranks_per_node;
-  site.costs = kCpuCosts;
+  site.costs = device == Device::kCpu ? kCpuCosts : kGpuCosts;
   return site;
 }
 

@@ -38,8 +38,8 @@ struct PlanPlace {
   ContextSite site{1};
   int context_rank = 0;
 };
-// Where the context groups of a mesh compute, for planners that weigh costs.
-ContextSite context_site(const Config& config, const MeshShape& mesh, int ranks_per_node);
+// Where the context groups of a mesh compute, and on what, for planners that weigh costs.
+ContextSite context_site(const Config& config, const MeshShape& mesh, int ranks_per_node, Device device);
 
 // The plan of each entry of model.pattern over these documents, proved right; equal problems share one. `why` (may be
 // null) takes what the scheme auto weighed.

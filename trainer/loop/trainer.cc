@@ -1,13 +1,18 @@
 #include "trainer/loop/trainer.h"
 
+#include <array>
 #include <chrono>
 #include <optional>
+#include <set>
 
 #include "kernels/ops/matmul.h"
 #include "trainer/launch/launch.h"
+#include "trainer/launch/rank_device.h"
+#include "trainer/loop/chip.h"
 #include "trainer/loop/learner.h"
 #include "trainer/loop/metrics.h"
 #include "trainer/loop/parity_probe.h"
+#include "trainer/loop/precision.h"
 #include "trainer/loop/run_folder.h"
 #include "trainer/loop/run_plan.h"
 #include "trainer/loop/run_state.h"
@@ -47,6 +52,9 @@ class Trainer {
   const Config& config_;
   const TrainerHooks& hooks_;
   Communicator& world_;
+  DeviceChoice choice_;
+  RankDevice device_;
+  DeviceWorld device_world_;
   RunPlan plan_;
   Mesh mesh_;
   std::optional<Desk> desk_;
@@ -54,17 +62,40 @@ class Trainer {
   Learner learner_;
   StepPlanner planner_;
   double flops_per_token_;
+  double peak_flops_;          // of all GPUs together; 0: not known
   std::int64_t step_ = 0;      // steps done
   std::int64_t consumed_ = 0;  // sequences trained on, over all ranks
   std::int64_t saved_ = -1;    // step of the last checkpoint
 };
 
-RunPlan checked_plan(const Config& config, Communicator& world) {
+DeviceChoice checked_device(const Config& config, Communicator& world) {
   require_same(world, to_yaml(config), "config");
+  DeviceChoice choice = choose_device(config.run.device);
+  require_same(world, std::string(name_of(choice.device)), "device that run.device: auto found");
+  LS_REQUIRE(kUnsupported, config.model.offload == Offload::kNone, "model.offload: activations is not built yet");
+  LS_REQUIRE(
+      kUsage, config.model.offload == Offload::kNone || choice.device == Device::kCuda,
+      "model.offload: activations moves them from a GPU's memory to the host's, but this run computes on the CPU "
+      "({}); set model.offload: none",
+      choice.why);
+  return choice;
+}
+
+RunPlan checked_plan(const Config& config, Communicator& world, const RankDevice& device) {
   RunPlan plan = make_run_plan(config, world.size(), world.rank(), threads_per_rank(config.run.threads, world),
-                               ranks_of_each_host(world));
-  require_memory(config, plan, world);
+                               ranks_of_each_host(world), device.device());
+  require_memory(config, plan, world, {device.ordinal(), device.runtime().memory_bytes()});
   return plan;
+}
+
+// 0 where one of them is of a kind that is not known. Ranks that share a GPU count it once.
+double peak_flops(const Config& config, Communicator& world, const RankDevice& device) {
+  const double mine = peak_flops_of(device.name(), precision_of(config.run)).value_or(0);
+  const std::vector<std::string> places = gather_strings(world, fmt::format("{} {}", host_name(), device.ordinal()));
+  const std::set<std::string> chips(places.begin(), places.end());
+  std::array<double, 1> slowest = {mine};
+  world.all_reduce(slowest, ReduceOp::kMin);
+  return slowest[0] * static_cast<double>(chips.size());
 }
 
 std::unique_ptr<Loader> checked_loader(const Config& config, Communicator& world) {
@@ -77,12 +108,16 @@ Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& 
     : config_(config),
       hooks_(hooks),
       world_(world),
-      plan_(checked_plan(config, world)),
-      mesh_(world, plan_.mesh),
+      choice_(checked_device(config, world)),
+      device_(choice_, place_of(world)),
+      device_world_(world, device_),
+      plan_(checked_plan(config, world, device_)),
+      mesh_(device_world_.comm(), plan_.mesh),
       training_(checked_loader(config, world)),
-      learner_(config, mesh_, plan_.num_threads, plan_.budget),
+      learner_(config, mesh_, device_, plan_.num_threads, plan_.budget),
       planner_(*training_, config.model, plan_.place(config), plan_.sequences_each),
-      flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)) {
+      flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)),
+      peak_flops_(peak_flops(config, world, device_)) {
   if (!config.data.validation.empty()) validation_ = make_validation_loader(config.data, config.model.vocab);
   if (world.rank() == 0) desk_.emplace(config);
 }
@@ -92,17 +127,19 @@ void Trainer::announce() {
   const std::string yaml = to_yaml(config_);
   desk_->folder.write("config.yaml", yaml);
   print(yaml);
-  print(describe(config_, plan_) +
-        fmt::format("hardware          {}\ndata              {}", describe_matmul_hardware(), training_->describe()));
+  print(describe(config_, plan_) + fmt::format("device            {}\nhardware          {}\ndata              {}",
+                                               describe(choice_, device_), describe_matmul_hardware(),
+                                               training_->describe()));
 }
 
 void Trainer::probe() {
-  if (config_.run.parity_probe) print(require_parity(config_, plan_, *training_, mesh_));
+  if (config_.run.parity_probe) print(require_parity(config_, plan_, *training_, mesh_, device_));
 }
 
 void Trainer::resume() {
-  const auto state = resume_run(config_, training_->fingerprint(), world_,
-                                training_tensors(learner_.model().parameters(), learner_.optimizer()), hooks_.print);
+  const auto state =
+      resume_run(config_, training_->fingerprint(), mesh_.world(),
+                 training_tensors(learner_.model().parameters(), learner_.optimizer()), learner_.exec(), hooks_.print);
   if (state) {
     learner_.refresh_compute();
     step_ = saved_ = state->step;
@@ -130,6 +167,7 @@ void Trainer::train_step() {
                             .exposed_context_seconds = outcome.exposed_context_seconds,
                             .exposed_data_seconds = outcome.exposed_data_seconds,
                             .flops_per_token = flops_per_token_,
+                            .peak_flops = peak_flops_,
                             .peak_bytes = learner_.peak_bytes()};
   desk_->metrics->add(metrics);
   if (step_ == 1 || step_ == config_.run.steps || due(config_.log.every)) print(describe(metrics, config_.run.steps));
@@ -152,7 +190,8 @@ void Trainer::save() {
                            .sequences_consumed = consumed_,
                            .data_fingerprint = training_->fingerprint(),
                            .config_yaml = to_yaml(config_),
-                           .tensors = training_tensors(learner_.model().parameters(), learner_.optimizer())});
+                           .tensors = training_tensors(learner_.model().parameters(), learner_.optimizer())},
+                          learner_.exec());
 }
 
 bool Trainer::any_rank_wants_to_stop() {

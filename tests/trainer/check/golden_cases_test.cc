@@ -37,7 +37,7 @@ std::vector<std::string> softmax_cases() {
 AttentionResult run_on_threads(const AttentionCase& c, int ranks, const CheckOptions& options) {
   AttentionResult result;
   run_local_ranks(ranks, {}, [&](Communicator& comm) {
-    AttentionResult mine = run_attention_case(comm, c, options);
+    AttentionResult mine = run_attention_case(comm, RankDevice(), c, options);
     if (comm.rank() == 0) result = std::move(mine);
   });
   return result;

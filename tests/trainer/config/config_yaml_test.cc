@@ -40,6 +40,10 @@ class RandomConfig {
     else
       config.data.weights.assign(config.data.train.size(), real());
     config.parallel.data = 1 + integer(3);
+    if (config.model.offload == Offload::kActivations) {
+      config.model.recompute = Recompute::kSelective;
+      if (config.run.device == "cpu") config.run.device = "cuda";
+    }
     config.parallel.micro_batches = integer(4);
     config.data.global_batch = config.parallel.data * std::max<std::int64_t>(1, config.parallel.micro_batches) * 2;
     return config;

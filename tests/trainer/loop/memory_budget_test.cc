@@ -30,7 +30,8 @@ std::vector<std::int64_t> measured_peaks(const Config& config, int ranks) {
     const RunPlan plan = make_run_plan(config, world.size(), world.rank(), 1);
     Mesh mesh(world, plan.mesh);
     const auto loader = make_training_loader(config.data, config.model.vocab, config.run.seed);
-    Learner learner(config, mesh, 1, plan.budget);
+    const RankDevice device;
+    Learner learner(config, mesh, device, 1, plan.budget);
     StepPlan step =
         plan_step(*loader, config.model, plan.place(config), plan.sequences_at(config, 0), plan.sequences_each);
     learner.train(step, 1, 1e-3);

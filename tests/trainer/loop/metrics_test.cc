@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "trainer/loop/chip.h"
 
 namespace longspan {
 namespace {
@@ -90,6 +91,24 @@ TEST(MetricsLine, HasWhatARunIsReadBy) {
   for (const char* part : {"step 12/400", "loss 5.250000", "norm 1.5000", "lr 3.000e-04", "250.0 ms", "4000 tokens/s",
                            "0.0040 TFLOP/s", "MFU n/a", "peak", "context 2.0 ms", "data 1.0 ms"})
     EXPECT_NE(line.find(part), std::string::npos) << part << " in " << line;
+}
+
+TEST(MetricsLine, TellsTheShareOfWhatTheChipsCouldDo) {
+  StepMetrics metrics{.step = 1, .seconds = 0.5, .tokens = 1000, .flops_per_token = 1e10};
+  EXPECT_NE(describe(metrics, 1).find("MFU n/a"), std::string::npos);
+  metrics.peak_flops = 5e13;
+  EXPECT_NE(describe(metrics, 1).find("MFU 40.0%"), std::string::npos) << describe(metrics, 1);
+}
+
+TEST(Chip, HasAPeakOnlyWhereADatasheetGivesIt) {
+  for (const char* name : {"NVIDIA A100-SXM4-80GB", "NVIDIA A100 80GB PCIe"})
+    EXPECT_EQ(peak_flops_of(name, DType::kBF16), 312e12) << name;
+  for (const char* name : {"NVIDIA H100 80GB HBM3", "NVIDIA H200"})
+    EXPECT_EQ(peak_flops_of(name, DType::kBF16), 989e12) << name;
+  for (const char* name : {"NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA H200 NVL", "NVIDIA B200", "cpu", "",
+                           "emulated GPU (CUDA kernels on the host)"})
+    EXPECT_EQ(peak_flops_of(name, DType::kBF16), std::nullopt) << name;
+  EXPECT_EQ(peak_flops_of("NVIDIA H200", DType::kF32), std::nullopt);
 }
 
 }  // namespace

@@ -34,7 +34,8 @@ ParityReport probe(const ProbeCase& c, const ContextPlan& plan) {
                            .scale = c.kind.scale.value_or(0.25f)};
   ParityReport report;
   run_local_ranks(plan.ranks, {.timeout_ms = 60'000}, [&](Communicator& comm) {
-    const ParityReport mine = probe_parity({c.kind, desc, std::make_shared<const ContextPlan>(plan), 7, 1}, comm);
+    const ParityReport mine =
+        probe_parity({c.kind, desc, std::make_shared<const ContextPlan>(plan), 7, 1}, comm, RankDevice());
     if (comm.rank() == 0) report = mine;
     comm.barrier();
     EXPECT_EQ(mine.figures, report.figures);
