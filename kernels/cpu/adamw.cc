@@ -4,10 +4,12 @@
 #include <hwy/foreach_target.h>
 
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector-inl.h"
 #include "kernels/ops/kernel_list.h"
+#include "kernels/reference/stochastic_rounding.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace longspan::cpu::HWY_NAMESPACE {
@@ -52,6 +54,10 @@ void adamw_typed(const AdamW& args, std::int64_t begin, std::int64_t end) {
     store(updated, weight + i, n);
     if (copy) store(updated, copy + i, n);
   });
+  if constexpr (std::is_same_v<Copy, bf16>)
+    if (args.copy_rounding == CopyRounding::kStochastic)
+      for (std::int64_t i = begin; i < end; ++i)
+        copy[i - begin] = reference::round_stochastically(weight[i - begin], args.rounding_seed, i);
 }
 
 void adamw_elements(const AdamW& args, std::int64_t begin, std::int64_t end) {

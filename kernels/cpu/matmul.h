@@ -28,6 +28,9 @@ class OmpThreads {
   int saved_;
 };
 
+// A residual as the libraries know it: c starts as the residual and the product is accumulated. Copies it to c.
+Matmul started_with_residual(const Exec& exec, const Matmul& args);
+
 // The product for fp32 a, b and c; the bias may be of either float dtype.
 void sgemm(const Exec& exec, const Matmul& args);
 

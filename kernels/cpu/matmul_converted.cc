@@ -59,6 +59,7 @@ void run_block(const Exec& exec, const Matmul& args, Range rows, Range columns) 
 }
 
 void run(const Exec& exec, const Matmul& args) {
+  if (args.residual) return run(exec, started_with_residual(exec, args));
   LS_CHECK(exec.workspace, "matmul of {} and {} converts in a workspace", args.a.describe(), args.b.describe());
   const auto [m, n, k] = sizes_of(args);
   for (std::int64_t j = 0; j < n; j += kBlock)

@@ -120,6 +120,7 @@ Refusal why_unsupported(const KernelDesc& desc) {
 }
 
 void run(const Exec& exec, const Matmul& args) {
+  if (args.residual) return run(exec, started_with_residual(exec, args));
   const auto [m, n, k] = sizes_of(args);
   if (m == 0 || n == 0 || k == 0) return kMatmulConverted.run(exec, args);  // oneDNN has no empty products
   LS_CHECK(exec.workspace, "matmul of {} and {} needs a workspace", args.a.describe(), args.b.describe());

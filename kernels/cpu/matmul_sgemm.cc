@@ -7,6 +7,7 @@
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/ops/kernel_list.h"
+#include "kernels/ops/layer_ops.h"
 
 namespace longspan::cpu {
 namespace {
@@ -44,7 +45,17 @@ OmpThreads::~OmpThreads() {
   omp_set_num_threads(saved_);
 }
 
+Matmul started_with_residual(const Exec& exec, const Matmul& args) {
+  Matmul started = args;
+  if (!args.residual) return started;
+  cast(exec, args.residual, args.c);
+  started.residual = Tensor();
+  started.mode = WriteMode::kAccumulate;
+  return started;
+}
+
 void sgemm(const Exec& exec, const Matmul& args) {
+  if (args.residual) return sgemm(exec, started_with_residual(exec, args));
   const auto [m, n, k] = sizes_of(args);
   if (m == 0 || n == 0) return;
   const bool product_alone = !args.bias && args.mode == WriteMode::kOverwrite && k > 0;

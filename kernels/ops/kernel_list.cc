@@ -118,11 +118,11 @@ KernelList<BeginBackward> kernels_of() {
 }
 template <>
 KernelList<EncodeRows> kernels_of() {
-  return list<EncodeRows, cpu::kEncodeRows>();
+  return list<EncodeRows, cpu::kEncodeRows, reference::kEncodeRows>();
 }
 template <>
 KernelList<DecodeRows> kernels_of() {
-  return list<DecodeRows, cpu::kDecodeRows>();
+  return list<DecodeRows, cpu::kDecodeRows, reference::kDecodeRows>();
 }
 
 }  // namespace longspan

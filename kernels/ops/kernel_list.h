@@ -55,6 +55,8 @@ extern const Kernel<FillZero> kFillZero;
 extern const Kernel<HeadLoss> kHeadLoss;
 extern const Kernel<SumOfSquares> kSumOfSquares;
 extern const Kernel<AdamW> kAdamw;
+extern const Kernel<EncodeRows> kEncodeRows;
+extern const Kernel<DecodeRows> kDecodeRows;
 }  // namespace reference
 
 // The list of an operator's implementations. There is one for each specialisation below.

@@ -18,6 +18,12 @@ void matmul(const Exec& exec, const Matmul& args) {
            b_plain ? "" : "^T", args.c.describe());
   LS_CHECK(args.a.dtype == args.b.dtype, "matmul: a {} and b {} differ in dtype", args.a.describe(), args.b.describe());
   if (args.bias) checks.expect("bias", args.bias, args.a.dtype, {n});
+  if (args.residual) {
+    checks.expect_like("residual", args.residual, args.c.dtype, args.c);
+    checks.expect_apart("c", args.c, "residual", args.residual);
+    LS_CHECK(args.mode == WriteMode::kOverwrite, "matmul: residual {} added to a result that is accumulated",
+             args.residual.describe());
+  }
   checks.expect_apart("c", args.c, "a", args.a);
   checks.expect_apart("c", args.c, "b", args.b);
   choose_kernel<Matmul>("matmul", exec, args.a.dtype, args.c.dtype).run(exec, args);

@@ -12,12 +12,13 @@ namespace longspan {
 enum class Layout : std::uint8_t { kPlain, kTransposed };
 enum class WriteMode : std::uint8_t { kOverwrite, kAccumulate };
 
-// c[M,N] = a . b (+ c when accumulating) (+ bias[N] in every row).
+// c[M,N] = a . b (+ c when accumulating) (+ bias[N] in every row) (+ residual).
 struct Matmul {
   Tensor a;       // [M,K], or [K,M] when a_layout is kTransposed; rows may be strided, the last dimension is contiguous
   Tensor b;       // [K,N], or [N,K] when b_layout is kTransposed; same dtype as a: fp32 or bf16
   Tensor c;       // [M,N] fp32 or bf16; must not alias a, b
   Tensor bias{};  // [N] of a's dtype; absent: none
+  Tensor residual{};  // like c, apart from it; absent: none, and so when accumulating
   Layout a_layout = Layout::kPlain;
   Layout b_layout = Layout::kPlain;
   WriteMode mode = WriteMode::kOverwrite;

@@ -30,11 +30,18 @@ void sum_of_squares(const Exec& exec, const Tensor& x, const Tensor& out);
 // Decoupled weight decay Adam (Loshchilov & Hutter 2019, algorithm 2), all state fp32:
 //   g = grad * grad_scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
 //   w -= lr * (m / (1 - b1^step) / (sqrt(v / (1 - b2^step)) + eps) + weight_decay * w).
+//
+// A bf16 copy is rounded to the nearest, or at random up or down so that its expected value is the weight's: then the
+// copy, too, follows updates far smaller than its step. Which way depends on rounding_seed and the element's place
+// alone.
+enum class CopyRounding : std::uint8_t { kNearest, kStochastic };
 struct AdamW {
   Tensor weight, grad, m, v;  // fp32, same number of elements, contiguous; grad is only read
   Tensor compute_copy{};      // bf16 or fp32 copy of the weight to refresh; absent: none
   float lr = 0, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0, grad_scale = 1;
   std::int64_t step = 1;  // counted from 1
+  CopyRounding copy_rounding = CopyRounding::kNearest;
+  std::uint64_t rounding_seed = 0;  // of kStochastic: another one for each tensor and step
 };
 void adamw(const Exec& exec, const AdamW& args);
 

@@ -2,6 +2,7 @@
 
 #include "kernels/ops/kernel_list.h"
 #include "kernels/reference/elements.h"
+#include "kernels/reference/stochastic_rounding.h"
 
 namespace longspan::reference {
 namespace {
@@ -21,7 +22,11 @@ void run(const Exec&, const AdamW& args) {
     store(args.weight, i, weight);
     store(args.m, i, m);
     store(args.v, i, v);
-    if (args.compute_copy) store(args.compute_copy, i, load(args.weight, i));
+    if (!args.compute_copy) continue;
+    weight = load(args.weight, i);
+    if (args.compute_copy.dtype == DType::kBF16 && args.copy_rounding == CopyRounding::kStochastic)
+      weight = static_cast<float>(round_stochastically(static_cast<float>(weight), args.rounding_seed, i));
+    store(args.compute_copy, i, weight);
   }
 }
 

@@ -12,6 +12,7 @@ void run(const Exec&, const Matmul& args) {
   for (std::int64_t i = 0; i < m; ++i)
     for (std::int64_t j = 0; j < n; ++j) {
       double sum = args.mode == WriteMode::kAccumulate ? load(args.c, i * n + j) : 0;
+      if (args.residual) sum += load(args.residual, i * n + j);
       if (args.bias) sum += load(args.bias, j);
       for (std::int64_t l = 0; l < k; ++l)
         sum += a[a_plain ? i * k + l : l * m + i] * b[b_plain ? l * n + j : j * k + l];

@@ -42,6 +42,20 @@ TEST(Conformance, EmbeddingBackward) {
                                     {.fp32_bound = 1e-6});
 }
 
+// Tokens that fill several pieces of a sorted list, or a range of their own; most of one kind, or none alike.
+TEST(Conformance, EmbeddingBackwardOfManyTokens) {
+  struct Batch {
+    std::int64_t tokens, vocab, distinct;
+  };
+  std::vector<Case<EmbeddingBackward>> cases;
+  for (const Batch b : {Batch{700, 300, 300}, {1300, 300, 1}, {513, 20000, 20000}, {64, 3, 1}, {129, 3, 2}})
+    cases.push_back({fmt::format("{} tokens, {} kinds of {}", b.tokens, b.distinct, b.vocab), [=](OperandSet& o) {
+                       return EmbeddingBackward{o.indices(b.tokens, b.distinct), o.input({b.tokens, 9}),
+                                                o.updated_f32({b.vocab, 9})};
+                     }});
+  check_operator<EmbeddingBackward>(cases, {.fp32_bound = 1e-6});
+}
+
 TEST(Conformance, RmsNormForward) {
   auto cases = cases_of_sizes<RmsNormForward>([](OperandSet& o, Size s, Gaps gaps) {
     return RmsNormForward{.x = o.input({s.tokens, s.width}, 3, gaps),
@@ -68,6 +82,17 @@ TEST(Conformance, RmsNormForward) {
   check_operator<RmsNormForward>(cases, {.fp32_bound = 1e-6});
 }
 
+// Wider than what a block keeps in registers. A CPU without vectors adds 9001 squares one after another, hence the
+// bound.
+TEST(Conformance, RmsNormForwardOfWideRows) {
+  const Case<RmsNormForward> wide{
+      "[3, 9001]", [](OperandSet& o) {
+        return RmsNormForward{
+            .x = o.input({3, 9001}), .weight = o.input({9001}), .y = o.output({3, 9001}), .rstd = o.output_f32({3})};
+      }};
+  check_operator<RmsNormForward>({wide}, {.fp32_bound = 4e-6});
+}
+
 TEST(Conformance, RmsNormBackward) {
   auto cases = cases_of_sizes<RmsNormBackward>([](OperandSet& o, Size s, Gaps gaps) {
     return RmsNormBackward{.x = o.input({s.tokens, s.width}, 1, gaps),
@@ -86,6 +111,15 @@ TEST(Conformance, RmsNormBackward) {
                                             .dy = dy,
                                             .dx = dy,
                                             .dweight = o.updated_f32({24})};
+                   }});
+  cases.push_back({"rows wider than a block keeps, in place", [](OperandSet& o) {
+                     const Tensor dy = o.updated({5, 9000});
+                     return RmsNormBackward{.x = o.input({5, 9000}),
+                                            .weight = o.input({9000}),
+                                            .rstd = o.input_f32({5}),
+                                            .dy = dy,
+                                            .dx = dy,
+                                            .dweight = o.updated_f32({9000})};
                    }});
   check_operator<RmsNormBackward>(cases, {.fp32_bound = 1e-6});
 }
@@ -180,6 +214,43 @@ TEST(Conformance, FillZero) {
                      return FillZero{o.output({5, 3, 7}, {.row = 2, .outer = 9})};
                    }});
   check_operator<FillZero>(cases, {.fp32_bound = 0});
+}
+
+// One number a row, rows of a warp's chunks and more, gaps.
+const std::vector<std::int64_t> kCodedWidths = {1, 7, 8, 64, 129, 300};
+
+TEST(Conformance, EncodeRows) {
+  std::vector<Case<EncodeRows>> cases;
+  for (const std::int64_t width : kCodedWidths)
+    for (const std::int64_t tokens : {0, 1, 13})
+      cases.push_back({fmt::format("[{}, 3, {}]", tokens, width), [=](OperandSet& o) {
+                         const Tensor values = o.input({tokens, 3, width}, 2, {.row = width % 5, .outer = 0});
+                         return EncodeRows{values, o.codes({tokens, 3, width}), o.output_f32({tokens, 3})};
+                       }});
+  cases.push_back({"rows of zeros, and with numbers that are not finite", [](OperandSet& o) {
+                     const Tensor values = o.input({5, 1, 9}, 1);
+                     for (int e = 0; e < 9; ++e) set_value(values, e, 0);
+                     set_value(values, 9 + 3, std::nan(""));
+                     set_value(values, 18 + 8, std::numeric_limits<double>::infinity());
+                     set_value(values, 27, -std::numeric_limits<double>::infinity());
+                     return EncodeRows{values, o.codes({5, 1, 9}), o.output_f32({5, 1})};
+                   }});
+  // Codes are exact: of the fp32 quotient, rounded to even.
+  check_operator<EncodeRows>(cases, {.fp32_bound = 1e-7});
+}
+
+TEST(Conformance, DecodeRows) {
+  std::vector<Case<DecodeRows>> cases;
+  for (const std::int64_t width : kCodedWidths)
+    for (const std::int64_t tokens : {0, 1, 13})
+      cases.push_back({fmt::format("[{}, 3, {}]", tokens, width), [=](OperandSet& o) {
+                         const Tensor codes = o.codes({tokens, 3, width});
+                         for (std::int64_t i = 0; i < codes.numel(); ++i)
+                           set_value(codes, i, static_cast<double>(i * 37 % 255 - 127));
+                         return DecodeRows{codes, o.input_f32({tokens, 3}, 0.1),
+                                           o.output({tokens, 3, width}, {.row = width % 5, .outer = 0})};
+                       }});
+  check_operator<DecodeRows>(cases, {.fp32_bound = 1e-7});
 }
 
 }  // namespace

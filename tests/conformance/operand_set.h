@@ -43,6 +43,8 @@ class OperandSet {
 
   // Written: holds the guard pattern before. Compared.
   Tensor output(const Shape& shape, Gaps gaps = {}) { return result(make(storage_, shape, gaps)); }
+  // int8.
+  Tensor codes(const Shape& shape) { return result(make(DType::kI8, shape, {})); }
   Tensor output_f32(const Shape& shape) { return result(make(DType::kF32, shape, {})); }
   // Read and written. Compared.
   Tensor updated(const Shape& shape, double scale = 1, Gaps gaps = {}) { return result(input(shape, scale, gaps)); }

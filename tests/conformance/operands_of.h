@@ -10,7 +10,7 @@ namespace longspan::testing {
 using Operands = std::vector<Tensor*>;
 
 inline Operands operands_of(Matmul& x) {
-  return {&x.a, &x.b, &x.c, &x.bias};
+  return {&x.a, &x.b, &x.c, &x.bias, &x.residual};
 }
 inline Operands operands_of(EmbeddingForward& x) {
   return {&x.tokens, &x.table, &x.out};
@@ -56,6 +56,12 @@ inline Operands operands_of(SumOfSquares& x) {
 }
 inline Operands operands_of(AdamW& x) {
   return {&x.weight, &x.grad, &x.m, &x.v, &x.compute_copy};
+}
+inline Operands operands_of(EncodeRows& x) {
+  return {&x.values, &x.codes, &x.scale};
+}
+inline Operands operands_of(DecodeRows& x) {
+  return {&x.codes, &x.scale, &x.values};
 }
 
 }  // namespace longspan::testing

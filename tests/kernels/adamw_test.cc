@@ -1,7 +1,11 @@
 // AdamW over several steps against the formula written out in double.
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <numeric>
+
 #include "kernels/ops/training_ops.h"
+#include "kernels/reference/stochastic_rounding.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/test_tensor.h"
 
@@ -54,6 +58,48 @@ TEST(AdamW, WithoutGradientOnlyDecays) {
   for (TestTensor* tensor : {&zero, &m, &v}) tensor->fill({0, 0, 0});
   adamw(TestExec(), {.weight = weight, .grad = zero, .m = m, .v = v, .lr = 0.5f, .weight_decay = 0.5f});
   EXPECT_EQ(weight.values(), (std::vector<double>{0.75, -1.5, 3}));
+}
+
+// A weight between two bf16 values, many times over: the mean of its copies is the weight, within four standard
+// deviations of a mean of so many, which rounding to the nearest is not.
+TEST(AdamW, CopiesRoundedAtRandomAreRightOnAverage) {
+  constexpr std::int64_t kMany = 100'000;
+  TestTensor weight(DType::kF32, {kMany}), zero(DType::kF32, {kMany}), m(DType::kF32, {kMany}), v(DType::kF32, {kMany}),
+      copy(DType::kBF16, {kMany}), again(DType::kBF16, {kMany}), other(DType::kBF16, {kMany});
+  constexpr double kStep = 1.0 / 128, kWay = 0.3;  // from 1 to the next bf16
+  for (const double sign : {1.0, -1.0}) {
+    weight.fill(std::vector<double>(kMany, sign * (1 + kWay * kStep)));
+    for (TestTensor* tensor : {&zero, &m, &v}) tensor->fill(std::vector<double>(kMany, 0.0));
+    const auto update = [&](const Tensor& to, std::uint64_t seed) {
+      adamw(TestExec(2), {.weight = weight,
+                          .grad = zero,
+                          .m = m,
+                          .v = v,
+                          .compute_copy = to,
+                          .copy_rounding = CopyRounding::kStochastic,
+                          .rounding_seed = seed});
+    };
+    update(copy, 1);
+    update(again, 1);
+    update(other, 2);
+    const std::vector<double> copies = copy.values();
+    const double mean = std::accumulate(copies.begin(), copies.end(), 0.0) / kMany;
+    const double deviation = kStep * std::sqrt(kWay * (1 - kWay) / kMany);
+    EXPECT_NEAR(mean, sign * (1 + kWay * kStep), 4 * deviation);
+    for (const double value : copies) EXPECT_TRUE(value == sign || value == sign * (1 + kStep)) << value;
+    EXPECT_EQ(copies, again.values());
+    EXPECT_NE(copies, other.values());
+  }
+}
+
+TEST(RoundStochastically, KeepsWhatIsExactAndWhatIsNotFinite) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (std::int64_t i = 0; i < 50; ++i) {
+    for (const float exact : {-1.5f, 0.0f, infinity, -infinity})
+      EXPECT_EQ(static_cast<float>(reference::round_stochastically(exact, 7, i)), exact);
+    for (const std::uint32_t bits : {0x7f800001u, 0xffc00000u, 0x7fffffffu})
+      EXPECT_TRUE(std::isnan(static_cast<float>(reference::round_stochastically(std::bit_cast<float>(bits), 7, i))));
+  }
 }
 
 TEST(AdamW, RefusesOperandsThatDoNotFit) {

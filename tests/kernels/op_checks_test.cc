@@ -23,6 +23,19 @@ TEST(OpChecks, MatmulNamesShapesThatDoNotMeet) {
   });
 }
 
+TEST(OpChecks, MatmulRefusesAResidualThatDoesNotFit) {
+  const TestTensor a(kF32, {3, 4}), b(kF32, {4, 6}), c(kF32, {3, 6}), small(kF32, {3, 5}), half(kBF16, {3, 6});
+  for (const Tensor& wrong : {small.view(), half.view()})
+    expect_error(ErrorKind::kInternal, {"matmul", "residual", wrong.describe()},
+                 [&] { matmul(TestExec(), {.a = a, .b = b, .c = c, .residual = wrong}); });
+  expect_error(ErrorKind::kInternal, {"share memory", "residual"},
+               [&] { matmul(TestExec(), {.a = a, .b = b, .c = c, .residual = c}); });
+  const TestTensor other(kF32, {3, 6});
+  expect_error(ErrorKind::kInternal, {"residual", "accumulated"}, [&] {
+    matmul(TestExec(), {.a = a, .b = b, .c = c, .residual = other, .mode = WriteMode::kAccumulate});
+  });
+}
+
 TEST(OpChecks, MatmulRefusesColumnsWithGaps) {
   const TestTensor wide(kF32, {4, 8}), b(kF32, {4, 6}), c(kF32, {4, 6});
   Tensor a = wide.view().narrow(1, 0, 4);
