@@ -6,10 +6,24 @@
 
 namespace longspan::cuda {
 
+extern const Kernel<Matmul> kMatmulTiled;
+extern const Kernel<EmbeddingForward> kEmbeddingForward;
+extern const Kernel<EmbeddingBackward> kEmbeddingBackward;
+extern const Kernel<RmsNormForward> kRmsNormForward;
+extern const Kernel<RmsNormBackward> kRmsNormBackward;
+extern const Kernel<RotaryTable> kRotaryTable;
+extern const Kernel<Rotary> kRotary;
+extern const Kernel<SwigluForward> kSwigluForward;
+extern const Kernel<SwigluBackward> kSwigluBackward;
 extern const Kernel<Add> kAdd;
 extern const Kernel<Cast> kCast;
 extern const Kernel<AddRowSum> kAddRowSum;
 extern const Kernel<FillZero> kFillZero;
+extern const Kernel<HeadLoss> kHeadLoss;
+extern const Kernel<SumOfSquares> kSumOfSquares;
+extern const Kernel<AdamW> kAdamw;
+extern const Kernel<EncodeRows> kEncodeRows;
+extern const Kernel<DecodeRows> kDecodeRows;
 
 // Core attention: warpgroup products of compute capability 9.0.
 const AttentionOp& sm90_attention();

@@ -1,46 +1,14 @@
 // Addition, conversion and zeros: each thread takes 16 bytes at a time where every row allows it, else one element.
-#include <algorithm>
-
-#include "device/launch.cuh"
 #include "device/warp.cuh"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/cuda_kernels.h"
-#include "kernels/cuda/element_rows.h"
+#include "kernels/cuda/pieces.cuh"
 
 namespace longspan::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kBlocksPerMultiprocessor = 8;
-
-// body(row, column, count) for the pieces of all rows, kVector columns each; the last of a row may be shorter.
-template <int kVector, int N, class Body>
-__device__ void for_each_piece(const ElementRows<N>& rows, const Body& body) {
-  const std::int64_t pieces = (rows.width + kVector - 1) / kVector, step = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < rows.rows * pieces; i += step) {
-    const std::int64_t row = rows.rows == 1 ? 0 : i / pieces;  // a division is dear
-    const std::int64_t column = (i - row * pieces) * kVector;
-    const std::int64_t left = rows.width - column;
-    body(row, column, left < kVector ? static_cast<int>(left) : kVector);
-  }
-}
-
-// One piece: whole vectors, or its elements one by one.
-template <int kVector, class T>
-__device__ Vector<T, kVector> load_piece(const T* from, int count) {
-  if (count == kVector) return load_vector<kVector>(from);
-  Vector<T, kVector> x{};
-  for (int i = 0; i < count; ++i) x[i] = from[i];
-  return x;
-}
-template <int kVector, class T>
-__device__ void store_piece(T* to, const Vector<T, kVector>& x, int count) {
-  if (count == kVector) return store_vector(to, x);
-  for (int i = 0; i < count; ++i) to[i] = x[i];
-}
-
 template <class T, int kVector>
-__global__ void __launch_bounds__(kThreads) add_kernel(ElementRows<3> rows, const T* a, const T* b, T* out) {
+__global__ void __launch_bounds__(kPieceThreads) add_kernel(ElementRows<3> rows, const T* a, const T* b, T* out) {
   for_each_piece<kVector>(rows, [&](std::int64_t row, std::int64_t column, int count) {
     Vector<T, kVector> x = load_piece<kVector>(a + rows.offset(0, row) + column, count);
     const Vector<T, kVector> y = load_piece<kVector>(b + rows.offset(1, row) + column, count);
@@ -50,7 +18,7 @@ __global__ void __launch_bounds__(kThreads) add_kernel(ElementRows<3> rows, cons
 }
 
 template <class From, class To, int kVector>
-__global__ void __launch_bounds__(kThreads) cast_kernel(ElementRows<2> rows, const From* in, To* out) {
+__global__ void __launch_bounds__(kPieceThreads) cast_kernel(ElementRows<2> rows, const From* in, To* out) {
   for_each_piece<kVector>(rows, [&](std::int64_t row, std::int64_t column, int count) {
     const Vector<From, kVector> x = load_piece<kVector>(in + rows.offset(0, row) + column, count);
     Vector<To, kVector> y;
@@ -60,16 +28,8 @@ __global__ void __launch_bounds__(kThreads) cast_kernel(ElementRows<2> rows, con
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) zero_kernel(ElementRows<1> rows, T* out) {
+__global__ void __launch_bounds__(kPieceThreads) zero_kernel(ElementRows<1> rows, T* out) {
   for_each_piece<1>(rows, [&](std::int64_t row, std::int64_t column, int) { out[rows.offset(0, row) + column] = 0; });
-}
-
-// As many blocks as keep the device busy, or fewer where there is less to do.
-template <int N>
-Launch launch_over(const Exec& exec, const ElementRows<N>& rows, int vector) {
-  const std::int64_t pieces = rows.rows * ((rows.width + vector - 1) / vector);
-  const std::int64_t most = properties_of(exec).multiprocessors * kBlocksPerMultiprocessor;
-  return {.grid = static_cast<unsigned>(std::min(most, (pieces + kThreads - 1) / kThreads)), .block = kThreads};
 }
 
 template <class T>

@@ -17,39 +17,39 @@ KernelList<Args> list() {
 
 template <>
 KernelList<Matmul> kernels() {
-  return list<Matmul>();
+  return list<Matmul, kMatmulTiled>();
 }
 template <>
 KernelList<EmbeddingForward> kernels() {
-  return list<EmbeddingForward>();
+  return list<EmbeddingForward, kEmbeddingForward>();
 }
 template <>
 KernelList<EmbeddingBackward> kernels() {
-  return list<EmbeddingBackward>();
+  return list<EmbeddingBackward, kEmbeddingBackward>();
 }
 template <>
 KernelList<RmsNormForward> kernels() {
-  return list<RmsNormForward>();
+  return list<RmsNormForward, kRmsNormForward>();
 }
 template <>
 KernelList<RmsNormBackward> kernels() {
-  return list<RmsNormBackward>();
+  return list<RmsNormBackward, kRmsNormBackward>();
 }
 template <>
 KernelList<RotaryTable> kernels() {
-  return list<RotaryTable>();
+  return list<RotaryTable, kRotaryTable>();
 }
 template <>
 KernelList<Rotary> kernels() {
-  return list<Rotary>();
+  return list<Rotary, kRotary>();
 }
 template <>
 KernelList<SwigluForward> kernels() {
-  return list<SwigluForward>();
+  return list<SwigluForward, kSwigluForward>();
 }
 template <>
 KernelList<SwigluBackward> kernels() {
-  return list<SwigluBackward>();
+  return list<SwigluBackward, kSwigluBackward>();
 }
 template <>
 KernelList<Add> kernels() {
@@ -69,15 +69,23 @@ KernelList<FillZero> kernels() {
 }
 template <>
 KernelList<HeadLoss> kernels() {
-  return list<HeadLoss>();
+  return list<HeadLoss, kHeadLoss>();
 }
 template <>
 KernelList<SumOfSquares> kernels() {
-  return list<SumOfSquares>();
+  return list<SumOfSquares, kSumOfSquares>();
 }
 template <>
 KernelList<AdamW> kernels() {
-  return list<AdamW>();
+  return list<AdamW, kAdamw>();
+}
+template <>
+KernelList<EncodeRows> kernels() {
+  return list<EncodeRows, kEncodeRows>();
+}
+template <>
+KernelList<DecodeRows> kernels() {
+  return list<DecodeRows, kDecodeRows>();
 }
 template <>
 KernelList<ClearCarry> kernels() {
@@ -94,14 +102,6 @@ KernelList<FinishForward> kernels() {
 template <>
 KernelList<BeginBackward> kernels() {
   return list<BeginBackward>();
-}
-template <>
-KernelList<EncodeRows> kernels() {
-  return list<EncodeRows>();
-}
-template <>
-KernelList<DecodeRows> kernels() {
-  return list<DecodeRows>();
 }
 
 std::span<const AttentionOp* const> attention_ops() {
