@@ -1,4 +1,5 @@
-// Communicator: a group of ranks that exchange bytes. Back-ends: local (threads of one process) and mpi.
+// Communicator: a group of ranks that exchange bytes. Back-ends: local (threads of one process), mpi, tcp
+// (processes over sockets) and nccl (GPUs).
 //
 // One order: every rank of a communicator calls its collectives in the same order; between two ranks the n-th send
 // meets the n-th receive. Every wait has a deadline; when it passes, or a peer aborts, the wait throws
@@ -118,5 +119,17 @@ bool launched_by_mpi();
 // Throws Error(kUnsupported) if MPI was not built in.
 int run_mpi_rank(const CommOptions& options, const std::function<void(Communicator&)>& body,
                  const std::function<int(const std::exception&)>& report);
+
+// Of a process that knows its rank and where rank 0 listens, as torchrun's variables say.
+struct TcpPlace {
+  int rank = 0;
+  int size = 1;
+  std::string address;  // of rank 0's host
+  int port = 0;
+};
+// Runs body with the world's communicator over sockets, host memory, of modest speed. An exception of body ends the
+// other ranks' waits with its message and is rethrown. Throws Error(kEnvironment) where the ranks do not find each
+// other within options.timeout_ms.
+void run_tcp_rank(const TcpPlace& place, const CommOptions& options, const std::function<void(Communicator&)>& body);
 
 }  // namespace longspan

@@ -303,4 +303,19 @@ void ExchangeCommunicator::barrier() {
   }
 }
 
+std::vector<int> members_of_split(Communicator& group, int color, int key) {
+  const int num_ranks = group.size();
+  std::int32_t mine[2] = {color, key};
+  std::vector<std::int32_t> all(2 * num_ranks);
+  group.all_gather_v(Tensor(mine, DType::kI32, {2}), Tensor(all.data(), DType::kI32, {2 * num_ranks}),
+                     std::vector<std::int64_t>(num_ranks, 2));
+
+  std::vector<int> members;
+  for (int r = 0; r < num_ranks; ++r) {
+    if (all[2 * r] == color) members.push_back(r);
+  }
+  std::stable_sort(members.begin(), members.end(), [&](int a, int b) { return all[2 * a + 1] < all[2 * b + 1]; });
+  return members;
+}
+
 }  // namespace longspan

@@ -81,4 +81,7 @@ class ExchangeCommunicator : public Communicator {
   std::shared_ptr<CommDevice> device_;
 };
 
+// The ranks of a group that gave the colour this rank gives, by (key, rank). Collective.
+std::vector<int> members_of_split(Communicator& group, int color, int key);
+
 }  // namespace longspan

@@ -18,17 +18,7 @@ std::unique_ptr<PendingTransfers> LocalCommunicator::post(Channel channel, std::
 
 std::unique_ptr<ExchangeCommunicator> LocalCommunicator::divide(int color, int key) {
   LS_CHECK(color >= 0, "split with colour {}", color);
-  const int num_ranks = size();
-  std::int32_t mine[2] = {color, key};
-  std::vector<std::int32_t> all(2 * num_ranks);
-  all_gather_v(Tensor(mine, DType::kI32, {2}), Tensor(all.data(), DType::kI32, {2 * num_ranks}),
-               std::vector<std::int64_t>(num_ranks, 2));
-
-  std::vector<int> members;
-  for (int r = 0; r < num_ranks; ++r) {
-    if (all[2 * r] == color) members.push_back(r);
-  }
-  std::stable_sort(members.begin(), members.end(), [&](int a, int b) { return all[2 * a + 1] < all[2 * b + 1]; });
+  const std::vector<int> members = members_of_split(*this, color, key);
   const auto my_place = std::find(members.begin(), members.end(), rank_) - members.begin();
   std::vector<int> world_ranks;
   for (const int member : members) world_ranks.push_back(group_->world_rank(member));

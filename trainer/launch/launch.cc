@@ -3,16 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <new>
+#include <optional>
 #include <sched.h>
 #include <string_view>
 #include <thread>
 #include <unistd.h>
+
+#include "trainer/launch/variables.h"
 
 namespace longspan {
 namespace {
@@ -50,17 +51,38 @@ int run_under_mpi(int ranks, const CommOptions& options, const std::function<voi
   return run_mpi_rank(options, checked_body, report_rank);
 }
 
-// torchrun starts processes but brings no means for them to meet on a CPU.
-void refuse_torchrun() {
-  const char* text = std::getenv("WORLD_SIZE");
-  if (text == nullptr || std::getenv("RANK") == nullptr) return;
-  int world_size = 0;
-  std::from_chars(text, text + std::strlen(text), world_size);
+// Where torchrun's variables say this process stands; absent unless it started several.
+std::optional<TcpPlace> place_from_torchrun() {
+  const std::optional<std::int64_t> rank = number_in_variable("RANK"), size = number_in_variable("WORLD_SIZE");
+  if (!rank || !size || *size <= 1) return std::nullopt;
+  // A launcher of MPI may have started torchrun itself, and its variables come down to us too.
+  if (launched_by_mpi() && std::getenv("TORCHELASTIC_RUN_ID") == nullptr) return std::nullopt;
+  const char* address = std::getenv("MASTER_ADDR");
+  const std::optional<std::int64_t> port = number_in_variable("MASTER_PORT");
   LS_REQUIRE(
-      kUnsupported, world_size <= 1,
-      "torchrun's variables ask for {} ranks (WORLD_SIZE), which take the NCCL back-end, not built here; on CPUs "
-      "start ranks with mpirun, or as threads of one process with --ranks {}",
-      world_size, world_size);
+      kUsage, address != nullptr && port && *port < 65536,
+      "RANK and WORLD_SIZE are set, but MASTER_ADDR or MASTER_PORT is not; they name the host of rank 0 and a free "
+      "port on it");
+  // Newer agents of torchrun listen on MASTER_PORT themselves, for PyTorch's sake: ranks take the port beside it.
+  const char* agent_listens = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
+  const bool taken = agent_listens != nullptr && std::string_view(agent_listens) == "True";
+  const std::int64_t our_port = !taken ? *port : *port < 65535 ? *port + 1 : *port - 1;
+  return TcpPlace{static_cast<int>(*rank), static_cast<int>(*size), address, static_cast<int>(our_port)};
+}
+
+int run_under_torchrun(const TcpPlace& place, int ranks, const CommOptions& options,
+                       const std::function<void(Communicator&)>& body) {
+  try {
+    LS_REQUIRE(kUsage, ranks == 0 || ranks == place.size,
+               "--ranks {}, but the launcher started {} ranks (WORLD_SIZE); leave --ranks out under a launcher", ranks,
+               place.size);
+    run_tcp_rank(place, options, body);
+    return kExitOk;
+  } catch (const std::exception& error) {
+    return report(error, fmt::format("rank {}: ", place.rank));
+  } catch (...) {
+    return report(Error(ErrorKind::kInternal, "an exception of unknown type"), fmt::format("rank {}: ", place.rank));
+  }
 }
 
 // This rank's host and the cores it may run on: "name 0 1 5".
@@ -103,8 +125,9 @@ int exit_code_of(ErrorKind kind) {
 int run_ranks(int ranks, const CommOptions& options, const std::function<void(Communicator&)>& body) {
   try {
     LS_REQUIRE(kUsage, ranks >= 0, "--ranks {}: give at least 1", ranks);
+    if (const std::optional<TcpPlace> place = place_from_torchrun())
+      return run_under_torchrun(*place, ranks, options, body);
     if (launched_by_mpi()) return run_under_mpi(ranks, options, body);
-    refuse_torchrun();
     run_local_ranks(std::max(ranks, 1), options, body);
     return kExitOk;
   } catch (const std::exception& error) {

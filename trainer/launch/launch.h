@@ -1,4 +1,4 @@
-// Launch: where ranks come from (threads, MPI) and how a failure ends the process.
+// Launch: where ranks come from (threads, MPI, torchrun) and how a failure ends the process.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,9 @@ enum ExitCode : int {
 };
 int exit_code_of(ErrorKind kind);
 
-// Runs body on `ranks` threads (0: one), or as one rank of the MPI world when started by an MPI launcher (ranks must
-// then be 0 or the world's size). Reports an exception once on stderr, "longspan: error: rank 2: ...", and returns its
-// exit code.
+// Runs body on `ranks` threads (0: one), or as one rank of the world where a launcher of MPI or torchrun's variables
+// (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT) started several (ranks must then be 0 or the world's size). Reports an
+// exception once on stderr, "longspan: error: rank 2: ...", and returns its exit code.
 int run_ranks(int ranks, const CommOptions& options, const std::function<void(Communicator&)>& body);
 
 // Of the machine this process runs on.

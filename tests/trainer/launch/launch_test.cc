@@ -101,16 +101,23 @@ TEST(Launch, RefusesANegativeNumberOfRanks) {
   EXPECT_THAT(result.stderr_text, StartsWith("longspan: error: --ranks -2"));
 }
 
-TEST(Launch, SendsTorchrunToAnotherLauncher) {
-  const Variable rank("RANK", "1");
+TEST(Launch, ReadsTorchrunsVariables) {
+  const Variable no_open_mpi("OMPI_COMM_WORLD_SIZE", nullptr);
+  const Variable rank("RANK", "0");
   {
-    const Variable world_size("WORLD_SIZE", "4");
-    const Result result = run(0, [](Communicator&) { ADD_FAILURE() << "ran"; });
-    EXPECT_EQ(result.code, kExitUnsupported);
-    EXPECT_THAT(result.stderr_text, AllOf(HasSubstr("4 ranks"), HasSubstr("mpirun"), HasSubstr("--ranks 4")));
+    const Variable alone("WORLD_SIZE", "1");
+    EXPECT_EQ(run(0, [](Communicator& world) { EXPECT_EQ(world.backend(), "local"); }).code, kExitOk);
   }
-  const Variable world_size("WORLD_SIZE", "1");
-  EXPECT_EQ(run(0, [](Communicator&) {}).code, kExitOk);
+  const Variable world_size("WORLD_SIZE", "4");
+  const Variable no_address("MASTER_ADDR", nullptr);
+  const Result result = run(0, [](Communicator&) { ADD_FAILURE() << "ran"; });
+  EXPECT_EQ(result.code, kExitUsage);
+  EXPECT_THAT(result.stderr_text, HasSubstr("MASTER_ADDR"));
+  const Variable address("MASTER_ADDR", "localhost");
+  const Variable port("MASTER_PORT", "29500");
+  const Result other_count = run(3, [](Communicator&) { ADD_FAILURE() << "ran"; });
+  EXPECT_EQ(other_count.code, kExitUsage);
+  EXPECT_THAT(other_count.stderr_text, AllOf(HasSubstr("--ranks 3"), HasSubstr("4 ranks")));
 }
 
 TEST(Launch, KnowsLaunchersByTheirVariables) {

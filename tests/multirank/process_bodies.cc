@@ -1,4 +1,4 @@
-// Every rank body on the ranks that mpirun started. Usage: mpi_bodies [max_message_bytes]
+// Every rank body on processes as ranks. Usage: process_bodies BACKEND [max_message_bytes]
 #include <cstdlib>
 
 #include "tests/multirank/rank_bodies.h"
@@ -8,11 +8,11 @@
 namespace longspan::testing {
 namespace {
 
-int run(const CommOptions& options) {
+int run(std::string_view backend, const CommOptions& options) {
   int num_run = 0;
   int rank = 0;
   const int code = run_ranks(0, options, [&](Communicator& world) {
-    LS_REQUIRE(kInternal, world.backend() == "mpi", "started without mpirun");
+    LS_REQUIRE(kInternal, world.backend() == backend, "started over {}", world.backend());
     rank = world.rank();
     for (const auto bodies : {collective_bodies(), transfer_bodies()}) {
       for (const RankBody& body : bodies) {
@@ -44,6 +44,6 @@ int run(const CommOptions& options) {
 
 int main(int argc, char** argv) {
   longspan::CommOptions options{.timeout_ms = 60'000};
-  if (argc > 1) options.max_message_bytes = std::atoll(argv[1]);
-  return longspan::testing::run(options);
+  if (argc > 2) options.max_message_bytes = std::atoll(argv[2]);
+  return longspan::testing::run(argc > 1 ? argv[1] : "", options);
 }

@@ -54,6 +54,8 @@ void fail_as(std::string_view fault, Communicator& world) {
     const Receive receive{last, &byte, 1};
     if (faulty) world.start({}, {&receive, 1}, "kv of step 3");
     if (!faulty) world.barrier();
+  } else if (fault == "missing") {
+    fail(ErrorKind::kInternal, "all ranks came");
   } else {
     throw std::invalid_argument("no such fault");
   }
@@ -62,10 +64,10 @@ void fail_as(std::string_view fault, Communicator& world) {
 }  // namespace
 }  // namespace longspan::testing
 
-// mpi_faults FAULT [ranks]
+// process_faults FAULT [ranks]
 int main(int argc, char** argv) {
   const std::string_view fault = argc > 1 ? argv[1] : "";
-  const longspan::CommOptions options{.timeout_ms = fault == "silent" ? 200 : 60'000};
+  const longspan::CommOptions options{.timeout_ms = fault == "silent" ? 200 : fault == "missing" ? 500 : 60'000};
   const int ranks = argc > 2 ? std::atoi(argv[2]) : 0;
   return longspan::run_ranks(ranks, options,
                              [&](longspan::Communicator& world) { longspan::testing::fail_as(fault, world); });
