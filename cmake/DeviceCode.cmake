@@ -8,6 +8,7 @@ elseif(LONGSPAN_CUDA STREQUAL "EMULATED")
   target_include_directories(longspan_device_code INTERFACE "${PROJECT_SOURCE_DIR}/kernels/cuda/emulated")
   target_link_libraries(longspan_device_code INTERFACE Boost::context)
   target_compile_options(longspan_device_code INTERFACE -Wno-unknown-pragmas)  # "#pragma unroll" is nvcc's
+  target_compile_options(longspan_device_code INTERFACE -Wno-psabi)  # a note on what GCC 4.6 changed
 endif()
 
 # longspan_device_code(FILES…): the .cu among these files of the current folder are for the compiler that LONGSPAN_CUDA

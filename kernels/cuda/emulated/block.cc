@@ -154,7 +154,7 @@ void Block::poll(Place place) {
   give_way();
 }
 
-const Block::Slots& Block::exchange(const char* what, const void* value, std::size_t num_bytes) {
+const Block::Slots& Block::exchange(const char* what, const void* value, std::size_t num_bytes, Combine combine) {
   Warp& warp = warps_[static_cast<std::size_t>(this->warp())];
   if (warp.arrived == 0) warp.what = what;
   LS_CHECK(std::string_view(warp.what) == what, "{}: lane {} of warp {} comes to {}, others of its warp to {}",
@@ -163,6 +163,7 @@ const Block::Slots& Block::exchange(const char* what, const void* value, std::si
   if (num_bytes > 0) std::memcpy(slots[static_cast<std::size_t>(lane())].data(), value, num_bytes);
   const std::uint64_t target = warp.completed + 1;
   if (++warp.arrived == kLanes) {
+    if (combine) combine(slots);
     warp.arrived = 0;
     ++warp.completed;
   }

@@ -82,9 +82,10 @@ class Block {
   // Done once no thread can go on without it: the latest moment that a copy in the background may land.
   void defer(std::function<void()> action) { deferred_.push_back(std::move(action)); }
 
-  // Lays down this lane's value (up to kSlotBytes) and gives those of all 32 once all have come. Valid until the
-  // lane's next collective.
-  const Slots& exchange(const char* what, const void* value, std::size_t num_bytes);
+  // Lays down this lane's value (up to kSlotBytes) and gives those of all 32 once all have come, or what `combine`
+  // makes of them at that moment, for all lanes at once. Valid until the lane's next collective.
+  using Combine = void (*)(Slots& values);
+  const Slots& exchange(const char* what, const void* value, std::size_t num_bytes, Combine combine = nullptr);
   // Barrier 0 is that of the whole block.
   void arrive(int barrier, int num_threads, const char* what);
   void arrive_and_wait(int barrier, int num_threads, const char* what);
