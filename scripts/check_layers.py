@@ -20,7 +20,7 @@ ROOMS = {
     "kernels/cuda/none": ["kernels/core", "kernels/ops", "kernels/cuda"],
     "kernels/cuda/nvidia": ["kernels/core", "kernels/cuda", "kernels/cuda/runtime"],
     "kernels/cuda/emulated": ["kernels/core", "kernels/cuda"],
-    "kernels/cuda/runtime": ["kernels/core", "kernels/cuda"],
+    "kernels/cuda/runtime": ["kernels/core", "kernels/ops", "kernels/cuda"],
     "parallel": ["kernels/core", "parallel/comm"],  # the mesh, which belongs to the post office
     "parallel/comm": ["kernels/core"],
     "parallel/context": ["kernels/core", "kernels/ops", "parallel", "parallel/comm"],

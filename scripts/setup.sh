@@ -18,6 +18,7 @@ required=(
 )
 # Wanted, but nothing fails without it: the format check says so and is skipped.
 optional=(clang-format-14)
+cudnn_frontend=1.32.0
 text=(bible-kjv sword-text-web sword-comm-tdavid sword-comm-mhcc diatheke)
 
 die() { printf 'setup: %s\n' "$1" >&2; exit 1; }
@@ -41,8 +42,29 @@ missing=()
 for package in "${required[@]}" "${optional[@]}"; do
   is_installed "$package" || missing+=("$package")
 done
+# cuDNN's C++ front end is headers that no distribution packages; wanted only beside nvcc, and nothing fails without it.
+fetch_cudnn_frontend() {
+  local folder
+  folder=$(cd "$(dirname "$0")/.." && pwd)/build/_deps/cudnn-frontend
+  [[ -n ${CUDA_HOME-} && -x $CUDA_HOME/bin/nvcc ]] || command -v nvcc >/dev/null || return 0
+  [[ ! -f $folder/include/cudnn_frontend.h ]] || return 0
+  local scratch
+  scratch=$(mktemp -d)
+  if python3 -m pip download --quiet --no-deps --only-binary :all: -d "$scratch" "nvidia-cudnn-frontend==$cudnn_frontend" \
+    >"$scratch/log" 2>&1 && python3 -m zipfile -e "$scratch"/*.whl "$scratch/wheel"; then
+    mkdir -p "$folder"
+    cp -r "$scratch/wheel/include" "$folder/"
+    cp "$scratch/wheel"/*.dist-info/licenses/LICENSE* "$folder/" 2>/dev/null || true
+    echo "setup: cuDNN's front end $cudnn_frontend is in $folder"
+  else
+    echo "setup: cuDNN's front end could not be fetched with pip; the CUDA build goes without it"
+  fi
+  rm -rf "$scratch"
+}
+
 if ((${#missing[@]} == 0)); then
   echo "setup: all $((${#required[@]} + ${#optional[@]})) packages are there"
+  ((check_only)) || fetch_cudnn_frontend
   exit 0
 fi
 echo "setup: missing: ${missing[*]}"
@@ -84,4 +106,5 @@ if ((${#wanted[@]})); then
   apt install -y -qq --no-install-recommends "${wanted[@]}" ||
     die "the installation failed; what apt-get said stands above. Mend that and run this again."
 fi
+fetch_cudnn_frontend
 echo "setup: done"

@@ -4,6 +4,7 @@
 
 #include "kernels/ops/attention.h"
 #include "kernels/ops/kernel_args.h"
+#include "kernels/ops/whole_attention.h"
 
 namespace longspan::cuda {
 
@@ -57,5 +58,7 @@ KernelList<DecodeRows> kernels();
 
 // Core attention on GPUs, best first.
 std::span<const AttentionOp* const> attention_ops();
+// Libraries' attention of whole rows.
+std::span<const WholeAttentionOp* const> whole_attention_ops();
 
 }  // namespace longspan::cuda

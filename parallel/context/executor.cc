@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/ops/layer_ops.h"
+#include "kernels/ops/whole_attention.h"
 #include "parallel/context/rank_program.h"
 #include "parallel/context/step_runner.h"
 
@@ -50,6 +51,14 @@ struct ContextAttention::Impl {
 
   std::int64_t max_chunk_pairs() const {
     return options.device == Device::kCpu ? kChunkOperations / (desc.head_dim + desc.value_dim) : kUncut;
+  }
+
+  // Whether one call of the operator holds all tasks of all rows, so that nothing need be carried: on a device one rank
+  // runs its only step uncut.
+  bool is_whole(const Exec& exec, const Tensor& sink) const {
+    return exec.device != Device::kCpu && options.device != Device::kCpu && plan->ranks == 1 && !sink &&
+           !whole_attention_ops().empty() && forward.steps.size() == 1 && forward.steps[0].groups.size() == 1 &&
+           forward.steps[0].groups[0].chunks.size() == 1;
   }
 
   StreamClock* clock_for(const Exec& exec) {
@@ -104,12 +113,22 @@ void ContextAttention::forward(const Exec& exec, const Forward& args) {
   own[TransferKind::kQuery] = {args.q};
   own[TransferKind::kKeyValue] = {args.k, args.v};
   own[TransferKind::kOutput] = {carry, args.lse};
+  Tensor scratch;
+  if (impl_->is_whole(exec, args.sink))
+    scratch =
+        exec.workspace->allocate("attention library", MemoryCategory::kWorkspace, DType::kI8, {kWholeAttentionScratch});
+  bool is_done = false;
   StepRunner runner(exec, impl_->comm, desc, impl_->options, impl_->forward, own, impl_->clock_for(exec));
   impl_->note(runner.run([&](const StepRunner::Call& call) {
+    if (scratch) {
+      is_done =
+          whole_attention_forward(exec, {call.desc, args.q, args.k, args.v, args.out, args.lse, call.tasks, scratch});
+      if (is_done) return;
+    }
     attention_forward(without_workspace(exec), {call.desc, call.query[0], call.key[0], call.key[1],
                                                 call.query_result[0], call.query_result[1], call.tasks});
   }));
-  finish_forward(exec, carry, args.lse, args.sink, args.out, args.lse);
+  if (!is_done) finish_forward(exec, carry, args.lse, args.sink, args.out, args.lse);
 }
 
 void ContextAttention::backward(const Exec& exec, const Backward& args) {
@@ -155,7 +174,9 @@ void ContextAttention::backward(const Exec& exec, const Backward& args) {
 
 std::int64_t ContextAttention::forward_workspace_bytes() const {
   const AttentionDesc& desc = impl_->desc;
-  return fp32_bytes(impl_->tokens * desc.heads * desc.value_dim) + StepRunner::workspace_bytes(impl_->forward);
+  const std::int64_t scratch = whole_attention_ops().empty() ? 0 : kWholeAttentionScratch;
+  return fp32_bytes(impl_->tokens * desc.heads * desc.value_dim) + scratch +
+         StepRunner::workspace_bytes(impl_->forward);
 }
 
 std::int64_t ContextAttention::backward_workspace_bytes() const {
