@@ -12,6 +12,7 @@
 #include "trainer/check/build_info.h"
 #include "trainer/cli/commands.h"
 #include "trainer/launch/launch.h"
+#include "trainer/launch/rank_device.h"
 
 namespace longspan {
 namespace {
@@ -20,7 +21,7 @@ struct AttentionBenchArguments {
   AttentionBenchOptions attention;
   int threads = 0;
   std::int64_t value_dim = 0;
-  std::string precision = "fp32", spread = "equal";
+  std::string precision = "fp32", spread = "equal", device = "cpu";
   bool json = false;
 };
 
@@ -69,6 +70,8 @@ std::string table_line(const AttentionBenchRow& row) {
 
 int run(const AttentionBenchArguments& arguments) {
   AttentionBenchOptions options = arguments.attention;
+  const RankDevice device(choose_device(arguments.device), {});
+  options.runtime = &device.runtime();
   options.value_dim = arguments.value_dim > 0 ? arguments.value_dim : options.head_dim;
   options.dtype = arguments.precision == "bf16" ? DType::kBF16 : DType::kF32;
   options.threads =
@@ -77,9 +80,9 @@ int run(const AttentionBenchArguments& arguments) {
   LS_REQUIRE(kUsage, options.heads % options.kv_heads == 0, "--heads {} is no multiple of --kv-heads {}", options.heads,
              options.kv_heads);
   if (!arguments.json) {
-    fmt::print("causal attention, {} heads ({} kv) of {}, {}, {} threads; median of {} runs; {}\n", options.heads,
+    fmt::print("causal attention, {} heads ({} kv) of {}, {}, {} threads; median of {} runs; {}, {}\n", options.heads,
                options.kv_heads, options.head_dim, arguments.precision, options.threads, options.repetitions,
-               machine_name());
+               device.name(), machine_name());
     fmt::print("{:>9} {:>12} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}\n", "tokens", "forward ms", "backward ms",
                "fwd GF/s", "bwd GF/s", "matmul", "fwd/mm", "bwd/mm", "peak MiB");
   }
@@ -121,6 +124,9 @@ void add_bench_attention_command(CLI::App& bench, Action& action) {
       ->check(CLI::NonNegativeNumber);
   attention->add_option("--precision", arguments->precision, "fp32 or bf16")
       ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  attention->add_option("--device", arguments->device, "cpu, cuda, or auto: a GPU where there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   attention->add_option("--threads", arguments->threads, "OpenMP threads; 0: all cores")->check(CLI::NonNegativeNumber);
   attention->add_option("--repetitions", options.repetitions, "Timed runs; the median counts")

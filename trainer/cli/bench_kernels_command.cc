@@ -11,6 +11,7 @@
 #include "trainer/check/build_info.h"
 #include "trainer/cli/commands.h"
 #include "trainer/launch/launch.h"
+#include "trainer/launch/rank_device.h"
 
 namespace longspan {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 struct KernelBenchArguments {
   KernelBenchOptions kernels;
   int threads = 0;
-  std::string precision = "fp32";
+  std::string precision = "fp32", device = "cpu";
   bool json = false;
 };
 
@@ -50,6 +51,8 @@ std::string json_line(const KernelBenchOptions& options, const KernelBenchRow& r
 
 int run(const KernelBenchArguments& arguments) {
   KernelBenchOptions options = arguments.kernels;
+  const RankDevice device(choose_device(arguments.device), {});
+  options.runtime = &device.runtime();
   options.dtype = arguments.precision == "bf16" ? DType::kBF16 : DType::kF32;
   options.threads =
       arguments.threads > 0 ? arguments.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -98,6 +101,9 @@ void add_bench_kernels_command(CLI::App& bench, Action& action) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--precision", arguments->precision, "fp32 or bf16, of activations")
       ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  command->add_option("--device", arguments->device, "cpu, cuda, or auto: a GPU where there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   command->add_option("--threads", arguments->threads, "OpenMP threads; 0: all cores")->check(CLI::NonNegativeNumber);
   command->add_flag("--json", arguments->json, "One JSON line an operator instead of a table");
