@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/ops/layer_ops.h"
+#include "models/kept_layers.h"
 #include "models/layers/layer_list.h"
 #include "models/model_impl.h"
 #include "models/size_counter.h"
@@ -27,20 +28,13 @@ const ModelConfig& checked(const ModelConfig& config) {
   return config;
 }
 
-// What the model, rather than the layer, allocates for one layer's attention.
-struct AttentionBytes {
-  std::int64_t forward = 0;   // out, lse
-  std::int64_t backward = 0;  // dq, dk, dv
-};
-
-AttentionBytes attention_bytes(const ModelConfig& config, DType precision, std::int64_t tokens) {
-  SizeCounter forward, backward;
-  forward.allocate("attention out", kActivations, precision, {tokens, config.heads, config.head_dim});
-  forward.allocate("lse", kActivations, DType::kF32, {tokens, config.heads});
+// What the model, rather than the layer, allocates for one layer's attention in backward: dq, dk, dv.
+std::int64_t attention_backward_bytes(const ModelConfig& config, DType precision, std::int64_t tokens) {
+  SizeCounter backward;
   backward.allocate("dq", kActivations, precision, {tokens, config.heads, config.head_dim});
   backward.allocate("dk", kActivations, precision, {tokens, config.kv_heads, config.head_dim});
   backward.allocate("dv", kActivations, precision, {tokens, config.kv_heads, config.head_dim});
-  return {forward.used_bytes(), backward.used_bytes()};
+  return backward.used_bytes();
 }
 
 }  // namespace
@@ -77,15 +71,16 @@ Tensor Model::Impl::new_stream(Arena& activations, std::string_view name, std::i
   return activations.allocate(name, kActivations, precision, {tokens, config.hidden});
 }
 
+ActivationOffload* Model::Impl::offload_on(const Exec& exec) {
+  if (config.offload == Offload::kNone) return nullptr;
+  if (!offload) offload = std::make_unique<ActivationOffload>(*exec.runtime);
+  return offload.get();
+}
+
 void Model::Impl::forward_layer(const LayerCall& call, const SplitLayer& layer, LayerState& state,
                                 ContextAttention& attention, const Tensor& output) const {
-  const std::int64_t tokens = state.input.size(0);
-  Arena& arena = call.activations;
-  state.attention_out =
-      arena.allocate("attention out", kActivations, precision, {tokens, config.heads, config.head_dim});
-  state.lse = arena.allocate("lse", kActivations, DType::kF32, {tokens, config.heads});
   std::optional<Arena::Scope> transient;
-  if (config.recompute == Recompute::kSelective) transient.emplace(arena);
+  if (config.recompute == Recompute::kSelective) transient.emplace(call.activations);
   layer.pre_forward(call, state);
   attention.forward(call.exec, {.q = state.q,
                                 .k = state.k,
@@ -161,6 +156,9 @@ void Model::evaluate(const Exec& exec, const MicroBatch& batch, AttentionByPatte
     const SplitLayer& layer = *impl_->layers[l];
     const auto state = layer.make_state();
     state->input = x;
+    state->attention_out = activations.allocate("attention out", kActivations, impl_->precision,
+                                                {tokens, impl_->config.heads, impl_->config.head_dim});
+    state->lse = activations.allocate("lse", kActivations, DType::kF32, {tokens, impl_->config.heads});
     impl_->forward_layer(call, layer, *state, *attention[l % attention.size()], next);
     std::swap(x, next);
   }
@@ -178,23 +176,34 @@ void Model::forward_backward(const Exec& exec, const MicroBatch& batch, Attentio
   check_batch(batch, attention, impl_->config);
   LS_CHECK(all_gradients(), "forward_backward of a model without gradients");
   const std::int64_t tokens = batch.tokens.size(0);
-  const std::size_t num_layers = impl_->layers.size();
+  const std::int64_t num_layers = impl_->config.layers;
   Arena::Scope scope(activations);
   const LayerCall call = impl_->begin(exec, batch.positions, activations);
 
-  std::vector<std::unique_ptr<LayerState>> states(num_layers);
-  Tensor x = impl_->new_stream(activations, "embedded", tokens);
-  embedding_forward(exec, batch.tokens, impl_->embedding.value, x);
-  for (std::size_t l = 0; l < num_layers; ++l) {
-    states[l] = impl_->layers[l]->make_state();
-    states[l]->input = x;
-    x = impl_->new_stream(activations, "layer output", tokens);
-    impl_->forward_layer(call, *impl_->layers[l], *states[l], *attention[l % attention.size()], x);
+  KeptLayers kept(activations, impl_->config, impl_->precision, tokens, impl_->offload_on(exec));
+  const auto layer = [&](std::int64_t l) -> const SplitLayer& { return *impl_->layers[static_cast<std::size_t>(l)]; };
+  const auto attention_of = [&](std::int64_t l) -> ContextAttention& {
+    return *attention[static_cast<std::size_t>(l) % attention.size()];
+  };
+  std::vector<std::unique_ptr<LayerState>> states;
+  const auto place = [&](std::int64_t l, const KeptLayer& tensors) -> LayerState& {
+    LayerState& state = *states[static_cast<std::size_t>(l)];
+    state.input = tensors.input;
+    state.attention_out = tensors.attention_out;
+    state.lse = tensors.lse;
+    return state;
+  };
+  embedding_forward(exec, batch.tokens, impl_->embedding.value, kept.stream(0));
+  for (std::int64_t l = 0; l < num_layers; ++l) {
+    states.push_back(layer(l).make_state());
+    LayerState& state = place(l, kept.begin_forward(exec, l));
+    impl_->forward_layer(call, layer(l), state, attention_of(l), kept.stream(l + 1));
+    kept.end_forward(exec, l);
   }
 
+  const Tensor x = kept.stream(num_layers);
   const Tensor rstd = activations.allocate("final rstd", kActivations, DType::kF32, {tokens});
   Tensor dx = impl_->new_stream(activations, "stream gradient", tokens);
-  Tensor dnext = impl_->new_stream(activations, "next stream gradient", tokens);
   {
     Arena::Scope head_scope(activations);
     const Tensor normed = impl_->new_stream(activations, "final normed", tokens);
@@ -209,8 +218,11 @@ void Model::forward_backward(const Exec& exec, const MicroBatch& batch, Attentio
   }
   const Weight& norm = impl_->final_norm;
   rms_norm_backward(exec, {.x = x, .weight = norm.value, .rstd = rstd, .dy = dx, .dx = dx, .dweight = norm.gradient});
-  for (std::size_t l = num_layers; l-- > 0;) {
-    impl_->backward_layer(call, *impl_->layers[l], *states[l], *attention[l % attention.size()], dx, dnext);
+  Tensor dnext = x;  // nobody reads the last output any more
+  for (std::int64_t l = num_layers; l-- > 0;) {
+    LayerState& state = place(l, kept.begin_backward(exec, l));
+    impl_->backward_layer(call, layer(l), state, attention_of(l), dx, dnext);
+    kept.end_backward(exec, l);
     std::swap(dx, dnext);
   }
   embedding_backward(exec, batch.tokens, dx, impl_->embedding.gradient);
@@ -221,12 +233,13 @@ std::int64_t weight_bytes(const ModelConfig& config, DType precision, Gradients 
 }
 
 std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::int64_t tokens) {
-  SizeCounter tables, stream, rstd;
+  SizeCounter tables, stream, rstd, between;
   tables.allocate("cos", kActivations, DType::kF32, {tokens, config.head_dim / 2});
   tables.allocate("sin", kActivations, DType::kF32, {tokens, config.head_dim / 2});
   stream.allocate("stream", kActivations, precision, {tokens, config.hidden});
   rstd.allocate("final rstd", kActivations, DType::kF32, {tokens});
-  const AttentionBytes attention = attention_bytes(config, precision, tokens);
+  KeptLayers(between, config, precision, tokens, nullptr);
+  const std::int64_t attention_backward = attention_backward_bytes(config, precision, tokens);
   const bool keeps_all = config.recompute == Recompute::kNone;
 
   // Kept until its backward by every layer, and on top of that by the one whose backward takes most.
@@ -234,12 +247,16 @@ std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::i
   for (std::int64_t l = 0; l < config.layers; ++l) {
     const LayerBytes bytes = layer_kind(config.attention_of(l).kind).bytes(config, precision, tokens);
     const std::int64_t forward = bytes.pre_forward + bytes.post_forward;
-    kept += attention.forward + (keeps_all ? forward : 0);
+    kept += keeps_all ? forward : 0;
     most = std::max(
-        most, (keeps_all ? 0 : forward) + std::max(bytes.post_backward_peak, bytes.post_backward + attention.backward));
+        most, (keeps_all ? 0 : forward) + std::max(bytes.post_backward_peak, bytes.post_backward + attention_backward));
   }
-  const std::int64_t streams = config.layers + 1 + 2;  // between the layers, and two of gradients
-  return tables.used_bytes() + rstd.used_bytes() + streams * stream.used_bytes() + kept + most;
+  return tables.used_bytes() + between.used_bytes() + rstd.used_bytes() + stream.used_bytes() + kept + most;
+}
+
+std::int64_t offloaded_bytes(const ModelConfig& config, DType precision, std::int64_t tokens) {
+  SizeCounter counter;
+  return KeptLayers(counter, config, precision, tokens, nullptr).offloaded_bytes();
 }
 
 }  // namespace longspan

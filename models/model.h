@@ -80,6 +80,8 @@ std::int64_t weight_bytes(const ModelConfig& config, DType precision, Gradients 
 // Peak bytes forward_backward takes from `activations` for this many local tokens (exact; tests compare with the
 // arena).
 std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);
+// Pinned memory of the host that config.offload takes for them.
+std::int64_t offloaded_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);
 // Scratch it takes at most from exec.workspace while the attention takes none (see
 // ContextAttention::…_workspace_bytes). Where the machine multiplies bf16 itself, room for the library's own scratch is
 // reckoned at 4 MiB a thread.

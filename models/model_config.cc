@@ -70,6 +70,9 @@ void check_model_config(const ModelConfig& config) {
   require_positive("norm_eps", config.norm_eps);
   require_positive("init_std", config.init_std);
   check_rope(config);
+  LS_REQUIRE(
+      kUsage, config.offload == Offload::kNone || config.recompute == Recompute::kSelective,
+      "model.offload: activations needs model.recompute: selective; what else layers keep would stay where it is");
   LS_REQUIRE(kUsage, !config.pattern.empty(), "model.pattern: empty; give at least one attention map");
   for (std::size_t i = 0; i < config.pattern.size(); ++i)
     check_attention(config.pattern[i],

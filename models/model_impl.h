@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "models/activation_offload.h"
 #include "models/model.h"
 #include "models/rope.h"
 #include "models/split_layer.h"
@@ -20,7 +21,11 @@ struct Model::Impl {
   // A [c,E] tensor in the model's precision.
   Tensor new_stream(Arena& activations, std::string_view name, std::int64_t tokens) const;
 
-  // input -> output of one layer. Keeps state for backward_layer as config.recompute says.
+  // The offload that the config asks for, made when first needed; null: none.
+  ActivationOffload* offload_on(const Exec& exec);
+
+  // input -> output of one layer; attention_out and lse are the caller's. Keeps state for backward_layer as
+  // config.recompute says.
   void forward_layer(const LayerCall& call, const SplitLayer& layer, LayerState& state, ContextAttention& attention,
                      const Tensor& output) const;
   // doutput -> dinput of one layer, and its weight gradients.
@@ -33,6 +38,7 @@ struct Model::Impl {
   std::vector<std::unique_ptr<SplitLayer>> layers;
   Weight embedding, final_norm, head;  // head is embedding where tied
   RopeFrequencies rope;
+  std::unique_ptr<ActivationOffload> offload;
 };
 
 }  // namespace longspan

@@ -27,6 +27,9 @@ std::vector<ModelConfig> configs() {
             config.pattern[0].sink = true;
           }
           all.push_back(config);
+          if (recompute == Recompute::kNone) continue;
+          config.offload = Offload::kActivations;
+          all.push_back(config);
         }
   return all;
 }

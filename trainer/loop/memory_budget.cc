@@ -72,6 +72,7 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
   budget.optimizer = Optimizer::state_bytes(parameters);
   budget.activations = activation_bytes(model, precision, tokens);
   if (host.device != Device::kCpu) budget.activations += LocalBatch::device_bytes(tokens);
+  budget.offloaded = offloaded_bytes(model, precision, tokens);
   budget.attention =
       AttentionSet(model, precision, host.device, plans, group, hop_formats(config.parallel)).workspace_bytes();
   budget.workspace = model_workspace_bytes(model, precision, tokens, host.num_threads);

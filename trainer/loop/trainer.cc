@@ -72,7 +72,6 @@ DeviceChoice checked_device(const Config& config, Communicator& world) {
   require_same(world, to_yaml(config), "config");
   DeviceChoice choice = choose_device(config.run.device);
   require_same(world, std::string(name_of(choice.device)), "device that run.device: auto found");
-  LS_REQUIRE(kUnsupported, config.model.offload == Offload::kNone, "model.offload: activations is not built yet");
   LS_REQUIRE(
       kUsage, config.model.offload == Offload::kNone || choice.device == Device::kCuda,
       "model.offload: activations moves them from a GPU's memory to the host's, but this run computes on the CPU "
