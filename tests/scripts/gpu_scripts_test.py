@@ -12,6 +12,7 @@ import unittest
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 sys.path[:0] = [str(SCRIPTS), str(SCRIPTS / "gpu")]
 
+import bench_gpu_attention  # noqa: E402
 import compare_curves  # noqa: E402
 import cuda_libraries  # noqa: E402
 import gpu_results  # noqa: E402
@@ -157,6 +158,16 @@ class Curves(WithFolder):
         path = self.folder / "metrics.jsonl"
         path.write_text('{"run": 1}\n{"step": 1, "loss": 5.5}\n{"step": 2, "loss": 5.25}\n{"step": 2, "validation_loss": 9}\n', encoding="utf-8")
         self.assertEqual(compare_curves.read_losses(path), {1: 5.5, 2: 5.25})
+
+
+class Peers(unittest.TestCase):
+    def test_ratios_are_of_the_least_times(self):
+        ours = [dict(ATTENTION, commit="abc", device="NVIDIA H100", forward_ms=there, backward_ms=back, op_forward_ms=there / 2,
+                     op_backward_ms=back / 2) for there, back in ((2.0, 8.0), (4.0, 5.0))]
+        row = bench_gpu_attention.compare(ours, [(3.0, 6.0), (2.5, 10.0)], {"backend": "cudnn"})
+        self.assertEqual((row["forward_ms"], row["backward_ms"], row["op_forward_ms"]), (2.0, 5.0, 1.0))
+        self.assertEqual((row["forward_speedup"], row["backward_speedup"]), (1.25, 1.2))
+        self.assertAlmostEqual(row["speedup"], 8.5 / 7)
 
 
 class Libraries(WithFolder):
