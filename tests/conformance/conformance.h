@@ -154,7 +154,7 @@ void check_operator(const std::vector<Case<Args>>& cases, const Conformance<Args
         }
       }
     }
-  if (runs == 0) GTEST_SKIP() << "there is no kernel on " << name_of(target_device());
+  EXPECT_GT(runs, 0) << "there is no kernel on " << name_of(target_device());
 }
 
 }  // namespace longspan::testing
