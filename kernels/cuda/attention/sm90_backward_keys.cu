@@ -159,6 +159,7 @@ __device__ __forceinline__ void compute(const BackwardArgs& args, unsigned char*
       with_columns<Shape::kQueries / 2>(lse_log2, thread,
                                         [&](int i, float lse) { s[i] = exp2(fma(s[i], scale_log2, -lse)); });
       hide_unseen(s);
+      pin(s);
       wait_products<0>();
       pin(dp);
       with_columns<Shape::kQueries / 2>(lse_log2 + Shape::kQueries, thread,

@@ -42,17 +42,6 @@ __device__ __forceinline__ void bring(const BackwardArgs& args, unsigned char* s
   }
 }
 
-// Scores s become ds without the scale. Rows of the fragment are queries.
-template <int kCount>
-__device__ __forceinline__ void form_ds(float (&s)[kCount], const float (&dp)[kCount], float scale_log2,
-                                        const float (&lse_log2)[2], const float (&delta)[2]) {
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    const int r = i / 2 % 2;
-    s[i] = exp2(fma(s[i], scale_log2, -lse_log2[r])) * (dp[i] - delta[r]);
-  }
-}
-
 template <int kHeadDim>
 __device__ __forceinline__ void compute(const BackwardArgs& args, unsigned char* shared, Handovers& handovers) {
   using Shape = BackwardQueries<kHeadDim>;
@@ -89,6 +78,9 @@ __device__ __forceinline__ void compute(const BackwardArgs& args, unsigned char*
         clear_rows<Shape::kKeys, kHeadDim>(k, walk.rows(), computing_thread);
         sync_named(kComputingBarrier, kComputing);
       }
+      const auto hide_unseen = [&] {
+        if (!walk.is_whole()) set_unseen(s, 0.0f, walk.segment(), walk.begin(), item.head, first, thread);
+      };
       fence_products();
       multiply_tiles<kTileRows, kHeadDim>(s, shared + Shape::kQ, group_row, k);
       commit_products();
@@ -97,14 +89,20 @@ __device__ __forceinline__ void compute(const BackwardArgs& args, unsigned char*
       multiply_tiles<kTileRows, kHeadDim>(dp, shared + Shape::kDout, group_row,
                                           shared + Shape::kV + ring.stage * kKeyBytes);
       commit_products();
-      wait_products<0>();
+      wait_products<1>();
       pin(dq);
       pin(s);
-      pin(dp);
       if (held >= 0) handovers.k[held].give_back();
+#pragma unroll
+      for (int i = 0; i < Shape::kKeys / 2; ++i) s[i] = exp2(fma(s[i], scale_log2, -lse_log2[i / 2 % 2]));
+      hide_unseen();
+      pin(s);
+      wait_products<0>();
+      pin(dp);
       v_handover.give_back();
-      form_ds(s, dp, scale_log2, lse_log2, delta);
-      if (!walk.is_whole()) set_unseen(s, 0.0f, walk.segment(), walk.begin(), item.head, first, thread);
+#pragma unroll
+      for (int i = 0; i < Shape::kKeys / 2; ++i) s[i] *= dp[i] - delta[i / 2 % 2];
+      hide_unseen();  // dp may be NaN there
       pack_fragment(ds, s);
       fence_products();
       multiply_registers(dq, ds, k, sum);

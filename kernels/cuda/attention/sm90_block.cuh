@@ -60,6 +60,9 @@ struct Handover {
     full.init(arrivals_of_full);
     empty.init(kComputing / kWarp);
   }
+  // Holds work that stands before it in front of wait_products, which the assembler of CUDA 13.0 otherwise moves up to
+  // the last branch, so that nothing runs beside the products. For a phase that has been waited for: passes at once.
+  __device__ __forceinline__ void hold_order(int parity) { full.wait(parity); }
   // By all lanes of a computing warp, after the products that read the buffer.
   __device__ __forceinline__ void give_back() {
     sync_warp();

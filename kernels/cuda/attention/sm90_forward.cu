@@ -146,6 +146,8 @@ __device__ __forceinline__ void compute(const ForwardArgs& args, unsigned char* 
       scores_ring.advance();
       mask_scores();
       exponentials(s, scale_log2, softmax, shrink);
+      pin(s);
+      handovers.v[values_ring.stage].hold_order(values_ring.parity);
       end_values();
 #pragma unroll
       for (int i = 0; i < kHeadDim / 2; ++i) o[i] *= shrink[i / 2 % 2];
@@ -169,7 +171,8 @@ __device__ __forceinline__ void compute(const ForwardArgs& args, unsigned char* 
       const int row = first + fragment_row(thread, 2 * r);
       if (total == 0 || row >= args.num_queries) continue;  // no key was seen: the carry stays
       const float lse = (softmax.max[r] * scale_log2 + log2(total)) * kLn2;
-      merge_row(o, r, 1 / total, lse, before[r], args.out.at(row, item.head), args.lse.at(row, item.head), thread);
+      merge_row(o, r, reciprocal(total), lse, before[r], args.out.at(row, item.head), args.lse.at(row, item.head),
+                thread);
     }
   }
 }
