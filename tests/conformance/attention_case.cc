@@ -66,6 +66,7 @@ AttentionDesc AttentionCase::desc() const {
   desc.head_dim = head_dim;
   desc.value_dim = value_dim;
   desc.scale = scale != 0 ? scale : 1.0f / std::sqrt(static_cast<float>(head_dim));
+  desc.origin = origin;
   return desc;
 }
 

@@ -15,7 +15,8 @@ struct AttentionCase {
   std::int64_t heads = 1, kv_heads = 1;
   std::int64_t head_dim = 16, value_dim = 16;
   DType dtype = DType::kF32;
-  float scale = 0;    // 0: 1 / sqrt(head_dim)
+  float scale = 0;  // 0: 1 / sqrt(head_dim)
+  SoftmaxOrigin origin = SoftmaxOrigin::kMaximum;
   double spread = 1;  // standard deviation of queries; large: one key wins
   bool sink = false;
   int threads = 2;

@@ -153,6 +153,9 @@ void add_tile_sizes(std::vector<AttentionCase>& cases) {
     test.tasks = {rectangle(queries, keys, 1)};
     cases.push_back(test);
   }
+  AttentionCase below = square("measured_below_one", 140, causal(), 2, 1);
+  below.origin = SoftmaxOrigin::kBelowOne;
+  cases.push_back(below);
   AttentionCase strided = square("strided_by_16_bytes", 130, causal(), 4, 2);
   strided.row_gap = 24;
   cases.push_back(strided);

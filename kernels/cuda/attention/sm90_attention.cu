@@ -67,7 +67,8 @@ class Sm90Attention final : public AttentionOp {
                       .lse = rows_of(args.lse),
                       .num_queries = static_cast<int>(args.q.shape[0]),
                       .heads_per_kv_head = static_cast<int>(desc.heads / desc.kv_heads),
-                      .scale = desc.scale});
+                      .scale = desc.scale,
+                      .origin = desc.origin});
     };
     desc.head_dim == 64 ? run(Forward<64>()) : run(Forward<128>());
   }

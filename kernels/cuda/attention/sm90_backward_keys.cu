@@ -89,9 +89,9 @@ __device__ __forceinline__ void bring_rows(const BackwardArgs& args, unsigned ch
       queries.empty.wait(ring.parity ^ 1);
       float* const lse_log2 = reinterpret_cast<float*>(shared + Shape::kRows) + ring.stage * 2 * Shape::kQueries;
 #pragma unroll 1
-      for (int i = lane(); i < Shape::kQueries; i += kWarp) {
-        lse_log2[i] = lse_log2_of(args, walk.begin() + i, walk.head());
-        lse_log2[Shape::kQueries + i] = delta_of(args, walk.begin() + i, walk.head());
+      for (int i = lane(); i < 2 * Shape::kQueries; i += kWarp) {
+        const int row = walk.begin() + i % Shape::kQueries;
+        lse_log2[i] = i < Shape::kQueries ? lse_log2_of(args, row, walk.head()) : delta_of(args, row, walk.head());
       }
       queries.full.arrive();
     }

@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention/sm90_block.cuh"
 #include "kernels/cuda/attention/sm90_carry.cuh"
 #include "kernels/cuda/attention/sm90_kernels.h"
+#include "kernels/cuda/attention/softmax_origin.h"
 
 namespace longspan::cuda::sm90 {
 namespace {
@@ -46,26 +47,28 @@ __device__ __forceinline__ void bring(const ForwardArgs& args, unsigned char* sh
   }
 }
 
-// Running maximum and sum of a thread's two rows; each of the row's four lanes sums its own part.
+// Running maximum, what is measured from, and sum of a thread's two rows; each of the row's four lanes sums its own
+// part.
 struct Softmax {
-  float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+  float max[2] = {-INFINITY, -INFINITY}, base[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 };
 
-// Scores become exp2(score * scale - max * scale). `shrink` is what earlier results are to be multiplied by. A row that
-// has seen no key keeps its maximum of -inf, and 0 takes its place in the differences.
+// Scores become exp2(score * scale - base). `shrink` is what earlier results are to be multiplied by. A row that has
+// seen no key keeps its base of -inf, and 0 takes its place in the differences.
 template <int kCount>
-__device__ __forceinline__ void exponentials(float (&s)[kCount], float scale_log2, Softmax& softmax,
-                                             float (&shrink)[2]) {
+__device__ __forceinline__ void exponentials(float (&s)[kCount], float scale_log2, SoftmaxOrigin origin,
+                                             Softmax& softmax, float (&shrink)[2]) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const float before = softmax.max[r];
-    float max = before;
+    float max = softmax.max[r];
 #pragma unroll
     for (int i = 2 * r; i < kCount; i += 4) max = fmaxf(max, fmaxf(s[i], s[i + 1]));
     max = row_max(max);
-    const float base = max == -INFINITY ? 0.0f : max * scale_log2;
-    shrink[r] = exp2(before * scale_log2 - base);
+    const bool seen = max != -INFINITY;
+    const float base = seen ? origin_of(max * scale_log2, origin) : 0.0f;
+    shrink[r] = exp2(softmax.base[r] - base);
     softmax.max[r] = max;
+    softmax.base[r] = seen ? base : -INFINITY;
     float sum = 0;
 #pragma unroll
     for (int i = 2 * r; i < kCount; i += 4) {
@@ -133,7 +136,7 @@ __device__ __forceinline__ void compute(const ForwardArgs& args, unsigned char* 
     handovers.k[scores_ring.stage].give_back();
     scores_ring.advance();
     mask_scores();
-    exponentials(s, scale_log2, softmax, shrink);
+    exponentials(s, scale_log2, args.origin, softmax, shrink);
     pack_fragment(p, s);
     int rows = walk.rows();
     Sum sum = Sum::kFresh;
@@ -145,7 +148,7 @@ __device__ __forceinline__ void compute(const ForwardArgs& args, unsigned char* 
       handovers.k[scores_ring.stage].give_back();
       scores_ring.advance();
       mask_scores();
-      exponentials(s, scale_log2, softmax, shrink);
+      exponentials(s, scale_log2, args.origin, softmax, shrink);
       pin(s);
       handovers.v[values_ring.stage].hold_order(values_ring.parity);
       end_values();
@@ -170,7 +173,7 @@ __device__ __forceinline__ void compute(const ForwardArgs& args, unsigned char* 
       const float total = row_sum(softmax.sum[r]);
       const int row = first + fragment_row(thread, 2 * r);
       if (total == 0 || row >= args.num_queries) continue;  // no key was seen: the carry stays
-      const float lse = (softmax.max[r] * scale_log2 + log2(total)) * kLn2;
+      const float lse = (softmax.base[r] + log2(total)) * kLn2;
       merge_row(o, r, reciprocal(total), lse, before[r], args.out.at(row, item.head), args.lse.at(row, item.head),
                 thread);
     }

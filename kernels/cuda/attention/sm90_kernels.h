@@ -29,6 +29,7 @@ struct ForwardArgs {
   Rows out, lse;
   int num_queries = 0, heads_per_kv_head = 1;
   float scale = 0;
+  SoftmaxOrigin origin = SoftmaxOrigin::kMaximum;
 };
 
 struct BackwardArgs {
