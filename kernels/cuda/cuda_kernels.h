@@ -22,10 +22,16 @@ extern const Kernel<FillZero> kFillZero;
 extern const Kernel<HeadLoss> kHeadLoss;
 extern const Kernel<SumOfSquares> kSumOfSquares;
 extern const Kernel<AdamW> kAdamw;
+extern const Kernel<ClearCarry> kClearCarry;
+extern const Kernel<MergeCarry> kMergeCarry;
+extern const Kernel<FinishForward> kFinishForward;
+extern const Kernel<BeginBackward> kBeginBackward;
 extern const Kernel<EncodeRows> kEncodeRows;
 extern const Kernel<DecodeRows> kDecodeRows;
 
-// Core attention: warpgroup products of compute capability 9.0.
+// Core attention: warpgroup products of compute capability 9.0, warp products of 8.0, by the definition.
 const AttentionOp& sm90_attention();
+const AttentionOp& sm80_attention();
+const AttentionOp& attention_by_rows();
 
 }  // namespace longspan::cuda

@@ -89,23 +89,23 @@ KernelList<DecodeRows> kernels() {
 }
 template <>
 KernelList<ClearCarry> kernels() {
-  return list<ClearCarry>();
+  return list<ClearCarry, kClearCarry>();
 }
 template <>
 KernelList<MergeCarry> kernels() {
-  return list<MergeCarry>();
+  return list<MergeCarry, kMergeCarry>();
 }
 template <>
 KernelList<FinishForward> kernels() {
-  return list<FinishForward>();
+  return list<FinishForward, kFinishForward>();
 }
 template <>
 KernelList<BeginBackward> kernels() {
-  return list<BeginBackward>();
+  return list<BeginBackward, kBeginBackward>();
 }
 
 std::span<const AttentionOp* const> attention_ops() {
-  static const std::array<const AttentionOp*, 1> kList = {&sm90_attention()};
+  static const std::array<const AttentionOp*, 3> kList = {&sm90_attention(), &sm80_attention(), &attention_by_rows()};
   return kList;
 }
 
