@@ -65,8 +65,8 @@ std::int64_t count_pairs(const AttentionTask& task) {
 }
 
 std::string AttentionDesc::describe() const {
-  return fmt::format("{} {} heads {}/{} size {}/{} scale {:g}", name_of(device), name_of(dtype), heads, kv_heads,
-                     head_dim, value_dim, scale);
+  return fmt::format("{} {} heads {}/{} size {}/{} scale {:g}{}", name_of(device), name_of(dtype), heads, kv_heads,
+                     head_dim, value_dim, scale, origin == SoftmaxOrigin::kBelowOne ? " probabilities below 1" : "");
 }
 
 void attention_forward(const Exec& exec, const AttentionForward& args) {

@@ -1,6 +1,7 @@
 // Forward attention on tensor cores that warps feed: online softmax over the steps of an item, merged into the carry.
 #include "device/launch.cuh"
 #include "kernels/cuda/attention/sm80_block.cuh"
+#include "kernels/cuda/attention/softmax_origin.h"
 
 namespace longspan::cuda::sm80 {
 namespace {
@@ -21,11 +22,6 @@ struct RowStatistics {
       }
   }
 };
-
-__device__ __forceinline__ float base_of(float top, SoftmaxOrigin origin) {
-  if (origin == SoftmaxOrigin::kMaximum) return top;
-  return ceilf(top + (kGridMargin - kGridPoint)) + kGridPoint;
-}
 
 // Over the four lanes that share a row.
 __device__ __forceinline__ float row_max(float x) {
@@ -54,7 +50,7 @@ __device__ __forceinline__ void softmax_step(Sums<kStep>& scores, float (&top)[2
       for (int e = 2 * half; e < 2 * half + 2; ++e) most = most < scores.at[n][e] ? scores.at[n][e] : most;
     most = row_max(most);
     // A row that has seen no key measures from 0, so that no difference of infinities arises.
-    const float next = most == -infinity() ? 0.0f : base_of(most * factor, origin);
+    const float next = most == -infinity() ? 0.0f : origin_of(most * factor, origin);
     shrink[half] = top[half] == -infinity() ? 0.0f : exp2(base[half] - next);
     top[half] = most;
     base[half] = next;

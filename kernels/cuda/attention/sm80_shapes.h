@@ -61,10 +61,4 @@ static_assert(Forward<256>::kBytes <= kMaxSharedBytes);
 static_assert(BackwardQueries<128>::kBytes <= kMaxSharedBytes && BackwardQueries<256>::kBytes <= kMaxSharedBytes);
 static_assert(BackwardKeys<128>::kBytes <= kMaxSharedBytes && BackwardKeys<256>::kBytes <= kMaxSharedBytes);
 
-// Where measuring from a little above the row's maximum begins (SoftmaxOrigin::kBelowOne), in powers of two: the
-// smallest of the points n + kGridPoint at least kGridMargin above x. The largest probability then lies between
-// 2^(-kGridMargin - 1) and 2^-kGridMargin, is rounded as every other is, and a rise of the maximum rescales by powers
-// of two, which is exact. Scores of 0 weigh 81/128, which bf16 holds exactly.
-constexpr float kGridMargin = 0.0976f, kGridPoint = 0.66014919f;
-
 }  // namespace longspan::cuda::sm80
