@@ -42,7 +42,8 @@ MAY_USE_DEVICE = ["kernels/cuda", *DEVICE_FOLDERS, "tests"]
 # Libraries that one place alone may speak to; the rest of the house goes through that place.
 LIBRARIES = {
     r"mpi\.h": ["parallel/comm", "trainer/io", "trainer/checkpoint"],
-    r"cuda.*|cublas.*|cudnn.*|nccl\.h|nvtx3/.*": ["kernels/cuda/nvidia", "kernels/cuda/runtime"],
+    r"cuda.*|cublas.*|cudnn.*|nvtx3/.*": ["kernels/cuda/nvidia", "kernels/cuda/runtime"],
+    r"nccl\.h": ["parallel/comm"],
     r"boost/context/.*": ["kernels/cuda/emulated"],
     r"hdf5\.h": ["trainer/io"],
     r"hwy/.*|immintrin\.h": ["kernels/cpu"],

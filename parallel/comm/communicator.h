@@ -90,6 +90,9 @@ class Communicator {
   // first reason counts. mpi: this rank's waits fail, and run_mpi_rank then ends the world.
   virtual void abort(const std::string& reason) noexcept = 0;
 
+  // Why the world was ended; empty while it goes on. Callable from any thread.
+  virtual std::string abort_reason() = 0;
+
   // Point-to-point bytes this rank has sent through start() to other ranks since this communicator was made.
   virtual std::int64_t bytes_sent() const = 0;
 };

@@ -31,6 +31,12 @@ void LocalCommunicator::abort(const std::string& reason) noexcept {
   group_->world().abort(group_->world_rank(rank_), reason);
 }
 
+std::string LocalCommunicator::abort_reason() {
+  LocalWorld& world = group_->world();
+  const std::lock_guard lock(world.mutex());
+  return world.abort_rank() < 0 ? "" : fmt::format("rank {} aborted: {}", world.abort_rank(), world.abort_reason());
+}
+
 namespace {
 
 using Body = std::function<void(Communicator&)>;

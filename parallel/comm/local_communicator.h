@@ -21,6 +21,7 @@ class LocalCommunicator final : public ExchangeCommunicator {
   int size() const override { return group_->size(); }
   std::string_view backend() const override { return "local"; }
   void abort(const std::string& reason) noexcept override;
+  std::string abort_reason() override;
 
  protected:
   std::unique_ptr<ExchangeCommunicator> divide(int color, int key) override;

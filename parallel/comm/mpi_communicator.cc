@@ -155,6 +155,7 @@ class MpiCommunicator final : public ExchangeCommunicator {
   int size() const override { return static_cast<int>(world_ranks_.size()); }
   std::string_view backend() const override { return "mpi"; }
   void abort(const std::string& reason) noexcept override { world_.abort(reason); }
+  std::string abort_reason() override { return world_.abort_reason(); }
 
  protected:
   std::unique_ptr<ExchangeCommunicator> divide(int color, int key) override;

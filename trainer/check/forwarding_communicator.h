@@ -34,6 +34,7 @@ class ForwardingCommunicator : public Communicator {
   void barrier() override { inner_.barrier(); }
   std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
   void abort(const std::string& reason) noexcept override { inner_.abort(reason); }
+  std::string abort_reason() override { return inner_.abort_reason(); }
   std::int64_t bytes_sent() const override { return inner_.bytes_sent(); }
 
  private:

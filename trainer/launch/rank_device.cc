@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_query.h"
+#include "parallel/comm/device_ranks.h"
 
 namespace longspan {
 namespace {
@@ -42,10 +43,9 @@ std::string RankDevice::name() const {
   return device() == Device::kCpu ? "cpu" : runtime_->name();
 }
 
-DeviceWorld::DeviceWorld(Communicator& world, const RankDevice& device) : world_(world) {
+DeviceWorld::DeviceWorld(Communicator& world, const RankDevice& device, const CommOptions& options) : world_(world) {
   if (device.device() == Device::kCpu) return;
-  own_ = world.split(0, world.rank());
-  own_->use_device(device.runtime(), device.stream());
+  own_ = make_device_ranks(world, device.runtime(), device.stream(), device.ordinal(), options);
 }
 
 const RankDevice& host_device() {

@@ -53,7 +53,8 @@ class RankDevice {
 // device; on the host it is the world itself.
 class DeviceWorld {
  public:
-  DeviceWorld(Communicator& world, const RankDevice& device);  // collective
+  // Over NCCL where it is built and processes have a GPU each. Collective.
+  DeviceWorld(Communicator& world, const RankDevice& device, const CommOptions& options = {});
   Communicator& comm() const { return own_ ? *own_ : world_; }
 
  private:

@@ -37,6 +37,7 @@ class AbsentGroup final : public Communicator {
   void barrier() override { refuse(); }
   std::unique_ptr<Communicator> split(int, int) override { refuse(); }
   void abort(const std::string&) noexcept override {}
+  std::string abort_reason() override { return ""; }
   std::int64_t bytes_sent() const override { return 0; }
 
  private:

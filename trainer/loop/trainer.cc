@@ -109,7 +109,7 @@ Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& 
       world_(world),
       choice_(checked_device(config, world)),
       device_(choice_, place_of(world)),
-      device_world_(world, device_),
+      device_world_(world, device_, {.timeout_ms = static_cast<std::int64_t>(config.run.timeout_s * 1000)}),
       plan_(checked_plan(config, world, device_)),
       mesh_(device_world_.comm(), plan_.mesh),
       training_(checked_loader(config, world)),

@@ -116,6 +116,11 @@ TcpCommunicator::TcpCommunicator(TcpWorld& world) : TcpCommunicator(world, 0, wo
 TcpCommunicator::TcpCommunicator(TcpWorld& world, std::uint64_t group, int rank, std::vector<int> world_ranks)
     : world_(world), group_(group), rank_(rank), world_ranks_(std::move(world_ranks)) {}
 
+std::string TcpCommunicator::abort_reason() {
+  world_.listen_for_aborts();
+  return world_.abort_reason();
+}
+
 std::unique_ptr<PendingTransfers> TcpCommunicator::post(Channel channel, std::span<const Send> sends,
                                                         std::span<const Receive> receives, std::string_view what) {
   auto transfers = std::make_unique<TcpTransfers>(world_, what, sends.size() + receives.size());

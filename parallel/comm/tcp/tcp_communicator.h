@@ -19,6 +19,7 @@ class TcpCommunicator final : public ExchangeCommunicator {
   int size() const override { return static_cast<int>(world_ranks_.size()); }
   std::string_view backend() const override { return "tcp"; }
   void abort(const std::string& reason) noexcept override { world_.abort(reason); }
+  std::string abort_reason() override;
 
  protected:
   std::unique_ptr<PendingTransfers> post(Channel channel, std::span<const Send> sends,

@@ -1,0 +1,146 @@
+#include "parallel/comm/nccl/nccl_world.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "kernels/core/error.h"
+
+namespace longspan {
+namespace {
+
+constexpr auto kBetweenLooks = std::chrono::milliseconds(20);
+
+void pause_shortly() {
+  std::this_thread::sleep_for(std::chrono::microseconds(20));
+}
+
+}  // namespace
+
+NcclWorld::NcclWorld(NcclApi& api, Communicator& host, DeviceRuntime& runtime, Stream compute,
+                     const CommOptions& options)
+    : api_(api), host_(host), options_(options), device_(runtime, compute) {
+  watcher_ = std::jthread([this](const std::stop_token& stop) {
+    device_.runtime().make_current();
+    while (!stop.stop_requested()) {
+      look();
+      std::this_thread::sleep_for(kBetweenLooks);
+    }
+  });
+}
+
+NcclWorld::~NcclWorld() {
+  watcher_.request_stop();
+  watcher_.join();
+}
+
+void NcclWorld::look() {
+  std::string reason;
+  try {
+    reason = host_.abort_reason();
+    const std::lock_guard lock(mutex_);
+    if (aborted_) return;
+    if (reason.empty()) reason = fault_of_pending();
+    std::string why;
+    for (const NcclHandle comm : comms_)
+      if (reason.empty() && api_.state(comm, why) == NcclState::kFailed)
+        reason =
+            fmt::format("NCCL failed{}: {}", pending_.empty() ? "" : fmt::format(" in {}", pending_.front().what), why);
+  } catch (const Error& error) {
+    reason = error.what();
+  }
+  if (!reason.empty()) abort(reason);
+}
+
+// A deadline counts from when the device could begin.
+std::string NcclWorld::fault_of_pending() {
+  while (!pending_.empty() && pending_.front().done->is_reached()) pending_.pop_front();
+  if (pending_.empty()) return "";
+  Pending& first = pending_.front();
+  if (!first.begun) {
+    if (!first.ready->is_reached()) return "";
+    first.begun = true;
+    first.patience = Patience(options_.timeout_ms);
+  }
+  return first.patience.is_over() ? fmt::format("waited {} ms for {}", options_.timeout_ms, first.what) : "";
+}
+
+std::shared_ptr<DeviceEvent> NcclWorld::queue(NcclHandle comm, const std::string& what, const Calls& calls) {
+  throw_if_aborted(what);
+  const std::shared_ptr<DeviceEvent> ready = device_.mark(device_.compute());
+  ready->hold_back(device_.transfers());
+  try {
+    const std::lock_guard lock(mutex_);
+    api_.begin_group();
+    calls(device_.transfers());
+    api_.end_group();
+  } catch (const Error& error) {
+    end(fmt::format("{}: {}", what, error.what()));
+    throw;
+  }
+  settle(comm, what);
+  const std::shared_ptr<DeviceEvent> done = device_.mark(device_.transfers());
+  const std::lock_guard lock(mutex_);
+  pending_.push_back({ready, done, what, false, Patience(options_.timeout_ms)});
+  return done;
+}
+
+// Until then the calls may not have reached the stream, and a mark would stand before them.
+void NcclWorld::settle(NcclHandle comm, const std::string& what) {
+  Patience patience(options_.timeout_ms);
+  while (true) {
+    throw_if_aborted(what);
+    std::string why;
+    const NcclState state = [&] {
+      const std::lock_guard lock(mutex_);
+      return aborted_ ? NcclState::kInProgress : api_.state(comm, why);
+    }();
+    if (state == NcclState::kReady) return;
+    std::string reason;
+    if (state == NcclState::kFailed) reason = fmt::format("{}: NCCL failed: {}", what, why);
+    if (patience.is_over()) reason = fmt::format("waited {} ms for {}", options_.timeout_ms, what);
+    if (!reason.empty()) {
+      abort(reason);
+      throw Error(state == NcclState::kFailed ? ErrorKind::kEnvironment : ErrorKind::kAborted, reason);
+    }
+    pause_shortly();
+  }
+}
+
+NcclHandle NcclWorld::open(const std::string& what, const std::function<NcclHandle()>& begin) {
+  throw_if_aborted(what);
+  const NcclHandle comm = [&] {
+    const std::lock_guard lock(mutex_);
+    comms_.push_back(begin());
+    return comms_.back();
+  }();
+  settle(comm, what);
+  return comm;
+}
+
+void NcclWorld::close(NcclHandle comm) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (aborted_) return;  // ended already
+  std::erase(comms_, comm);
+  api_.leave(comm);
+}
+
+void NcclWorld::abort(const std::string& reason) noexcept {
+  end(reason);
+  host_.abort(reason);
+}
+
+void NcclWorld::end(const std::string& reason) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (aborted_) return;
+  aborted_ = true;
+  reason_ = reason;
+  for (const NcclHandle comm : comms_) api_.abort(comm);
+  comms_.clear();
+}
+
+void NcclWorld::throw_if_aborted(const std::string& what) const {
+  const std::lock_guard lock(mutex_);
+  LS_REQUIRE(kAborted, !aborted_, "{} was ended: {}", what, reason_);
+}
+
+}  // namespace longspan

@@ -1,0 +1,199 @@
+// FakeNccl: NCCL's promises kept by threads on lazy devices: calls only begin something, which is queued on the stream
+// once all its ranks have begun it too, and the device does it when somebody waits.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "parallel/comm/nccl/nccl_api.h"
+#include "tests/parallel/lazy_device.h"
+
+namespace longspan::testing {
+
+class FakeNccl final : public NcclApi {
+ public:
+  struct Op {
+    struct End {
+      const void* in = nullptr;
+      void* out = nullptr;
+      std::shared_ptr<DeviceEvent> before;  // the stream up to the call
+    };
+    std::vector<End> ends;
+    std::size_t num_begun = 0;
+    bool done = false;
+    std::function<void(const std::vector<End>&)> work;
+  };
+  struct Split {
+    std::map<std::pair<int, int>, int> members;  // (key, rank) of the parent, by colour filtered when read
+    std::map<int, int> colors;
+  };
+  // What all ranks share.
+  struct Board {
+    std::mutex mutex;
+    std::map<std::vector<std::int64_t>, std::shared_ptr<Op>> ops;
+    std::map<std::vector<std::int64_t>, Split> splits;
+    std::atomic<bool> fail = false;
+    std::atomic<int> num_aborted = 0, num_left = 0;
+  };
+  FakeNccl(Board& board, LazyDevice& device) : board_(board), device_(device) {}
+
+  NcclId make_id() override { return {'i', 'd'}; }
+  NcclHandle join(const NcclId& id, int rank, int size) override {
+    LS_REQUIRE(kInternal, id[0] == 'i' && id[1] == 'd', "the id was not handed round");
+    return &comms_.emplace_back(Comm{1, rank, size});
+  }
+  NcclHandle split(NcclHandle parent_handle, int color, int key) override {
+    Comm& parent = *static_cast<Comm*>(parent_handle);
+    const std::lock_guard lock(board_.mutex);
+    const std::int64_t number = parent.num_splits++;
+    Split& split = board_.splits[{parent.id, number}];
+    split.members[{key, parent.rank}] = parent.rank;
+    split.colors[parent.rank] = color;
+    Comm part{(parent.id * 31 + number) * 31 + color + 2, -1, 0};
+    part.parent_size = parent.size;
+    part.parent_rank = parent.rank;
+    part.color = color;
+    part.split_of = {parent.id, number};
+    return &comms_.emplace_back(part);
+  }
+  NcclState state(NcclHandle handle, std::string& why) override {
+    Comm& comm = *static_cast<Comm*>(handle);
+    const std::lock_guard lock(board_.mutex);
+    if (board_.fail) {
+      why = "a cable is out";
+      return NcclState::kFailed;
+    }
+    if (comm.rank < 0 && !place(comm)) return NcclState::kInProgress;
+    for (const Begun& begun : comm.begun)
+      if (begun.op->num_begun < begun.op->ends.size()) return NcclState::kInProgress;
+    for (const Begun& begun : comm.begun)
+      device_.enqueue(begun.stream, [op = begun.op] {
+        if (std::exchange(op->done, true)) return;
+        for (const Op::End& end : op->ends) end.before->wait();
+        op->work(op->ends);
+      });
+    comm.begun.clear();
+    return NcclState::kReady;
+  }
+  void leave(NcclHandle) noexcept override { ++board_.num_left; }
+  void abort(NcclHandle) noexcept override { ++board_.num_aborted; }
+  void begin_group() override {}
+  void end_group() override {}
+
+  void send(const void* data, std::int64_t num_bytes, int peer, NcclHandle handle, Stream stream) override {
+    Comm& comm = *static_cast<Comm*>(handle);
+    message(comm, comm.rank, peer, comm.num_sent[peer]++, 0, {data, nullptr, nullptr}, num_bytes, stream);
+  }
+  void receive(void* data, std::int64_t num_bytes, int peer, NcclHandle handle, Stream stream) override {
+    Comm& comm = *static_cast<Comm*>(handle);
+    message(comm, peer, comm.rank, comm.num_received[peer]++, 1, {nullptr, data, nullptr}, num_bytes, stream);
+  }
+  void all_reduce(const Buffers& b, ReduceOp op, NcclHandle comm, Stream stream) override {
+    collective(comm, b, stream, [b, op](const std::vector<Op::End>& ends) {
+      const std::vector<float> result = reduced(ends, b.count, op);
+      for (const Op::End& end : ends) std::copy(result.begin(), result.end(), static_cast<float*>(end.out));
+    });
+  }
+  void reduce(const Buffers& b, int root, NcclHandle comm, Stream stream) override {
+    collective(comm, b, stream, [b, root](const std::vector<Op::End>& ends) {
+      const std::vector<float> result = reduced(ends, b.count, ReduceOp::kSum);
+      std::copy(result.begin(), result.end(), static_cast<float*>(ends[static_cast<std::size_t>(root)].out));
+    });
+  }
+  void reduce_scatter(const Buffers& b, NcclHandle comm, Stream stream) override {
+    collective(comm, b, stream, [b](const std::vector<Op::End>& ends) {
+      const auto size = static_cast<std::int64_t>(ends.size());
+      const std::vector<float> result = reduced(ends, b.count * size, ReduceOp::kSum);
+      for (std::int64_t r = 0; r < size; ++r)
+        std::copy_n(result.begin() + r * b.count, b.count, static_cast<float*>(ends[static_cast<std::size_t>(r)].out));
+    });
+  }
+  void all_gather(const Buffers& b, NcclHandle comm, Stream stream) override {
+    collective(comm, b, stream, [num_bytes = b.count * size_of(b.dtype)](const std::vector<Op::End>& ends) {
+      for (const Op::End& to : ends)
+        for (std::size_t r = 0; r < ends.size(); ++r)
+          move(static_cast<char*>(to.out) + static_cast<std::int64_t>(r) * num_bytes, ends[r].in, num_bytes);
+    });
+  }
+  void broadcast(const Buffers& b, int root, NcclHandle comm, Stream stream) override {
+    collective(comm, b, stream, [num_bytes = b.count * size_of(b.dtype), root](const std::vector<Op::End>& ends) {
+      for (const Op::End& to : ends) move(to.out, ends[static_cast<std::size_t>(root)].in, num_bytes);
+    });
+  }
+
+ private:
+  struct Begun {
+    std::shared_ptr<Op> op;
+    Stream stream;
+  };
+  struct Comm {
+    std::int64_t id;
+    int rank, size;  // rank -1: a split that not all have begun
+    std::int64_t num_splits = 0, num_collectives = 0;
+    std::map<int, std::int64_t> num_sent = {}, num_received = {};
+    std::vector<Begun> begun = {};
+    std::vector<std::int64_t> split_of = {};
+    int parent_size = 0, parent_rank = 0, color = 0;
+  };
+
+  bool place(Comm& comm) {
+    const Split& split = board_.splits[comm.split_of];
+    if (static_cast<int>(split.members.size()) < comm.parent_size) return false;
+    for (const auto& [key, rank] : split.members) {
+      if (split.colors.at(rank) != comm.color) continue;
+      if (rank == comm.parent_rank) comm.rank = comm.size;
+      ++comm.size;
+    }
+    return true;
+  }
+
+  void begin(Comm& comm, const std::vector<std::int64_t>& key, std::size_t num_ends, std::size_t end,
+             const Op::End& mine, Stream stream, std::function<void(const std::vector<Op::End>&)> work) {
+    const std::lock_guard lock(board_.mutex);
+    std::shared_ptr<Op>& op = board_.ops[key];
+    if (!op) op = std::make_shared<Op>(Op{std::vector<Op::End>(num_ends), 0, false, std::move(work)});
+    op->ends[end] = mine;
+    op->ends[end].before = device_.make_event(EventTiming::kOff);
+    op->ends[end].before->record(stream);
+    ++op->num_begun;
+    comm.begun.push_back({op, stream});
+  }
+  void message(Comm& comm, int from, int to, std::int64_t number, std::size_t end, const Op::End& mine,
+               std::int64_t num_bytes, Stream stream) {
+    begin(comm, {0, comm.id, from, to, number}, 2, end, mine, stream,
+          [num_bytes](const std::vector<Op::End>& ends) { move(ends[1].out, ends[0].in, num_bytes); });
+  }
+  void collective(NcclHandle handle, const Buffers& b, Stream stream,
+                  std::function<void(const std::vector<Op::End>&)> work) {
+    Comm& comm = *static_cast<Comm*>(handle);
+    begin(comm, {1, comm.id, comm.num_collectives++}, static_cast<std::size_t>(comm.size),
+          static_cast<std::size_t>(comm.rank), {b.in, b.out, nullptr}, stream, std::move(work));
+  }
+  static void move(void* to, const void* from, std::int64_t num_bytes) {
+    if (num_bytes > 0 && to != from) std::memmove(to, from, static_cast<std::size_t>(num_bytes));
+  }
+  // In rank order, so that results can be compared with the host's.
+  static std::vector<float> reduced(const std::vector<Op::End>& ends, std::int64_t count, ReduceOp op) {
+    const auto* first = static_cast<const float*>(ends[0].in);
+    std::vector<float> result(first, first + count);
+    for (std::size_t r = 1; r < ends.size(); ++r)
+      for (std::int64_t i = 0; i < count; ++i) {
+        float& sum = result[static_cast<std::size_t>(i)];
+        const float x = static_cast<const float*>(ends[r].in)[i];
+        sum = op == ReduceOp::kSum ? sum + x : op == ReduceOp::kMax ? std::max(sum, x) : std::min(sum, x);
+      }
+    return result;
+  }
+
+  Board& board_;
+  LazyDevice& device_;
+  std::list<Comm> comms_;
+};
+
+}  // namespace longspan::testing

@@ -1,0 +1,135 @@
+// What Longspan adds to NCCL: groups, order, deadlines and ends, over a NCCL that is none (fake_nccl.h).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+#include "parallel/comm/nccl/nccl_communicator.h"
+#include "tests/multirank/fake_nccl.h"
+#include "tests/multirank/rank_bodies.h"
+
+namespace longspan::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+struct Fleet {
+  explicit Fleet(int num_ranks) : devices(static_cast<std::size_t>(num_ranks)) {}
+  std::vector<LazyDevice> devices;
+  FakeNccl::Board board;
+
+  // The body's message where it failed.
+  std::string run(std::int64_t timeout_ms, const std::function<void(const DeviceRank&)>& body) {
+    const CommOptions options{.timeout_ms = timeout_ms};
+    try {
+      run_local_ranks(static_cast<int>(devices.size()), options, [&](Communicator& world) {
+        LazyDevice& device = devices[static_cast<std::size_t>(world.rank())];
+        FakeNccl nccl(board, device);
+        const Stream compute = device.make_stream(StreamUse::kCompute);
+        const auto comm = make_nccl_communicator(nccl, world, device, compute, options);
+        body({*comm, device, compute});
+      });
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+};
+
+using BodyAndRanks = std::tuple<DeviceBody, int>;
+class NcclRanks : public ::testing::TestWithParam<BodyAndRanks> {};
+
+TEST_P(NcclRanks, Run) {
+  const auto& [body, num_ranks] = GetParam();
+  Fleet fleet(num_ranks);
+  EXPECT_EQ(fleet.run(60'000, body.run), "");
+  EXPECT_EQ(fleet.board.num_aborted, 0);
+  EXPECT_GE(fleet.board.num_left, num_ranks);
+}
+
+INSTANTIATE_TEST_SUITE_P(Bodies, NcclRanks,
+                         ::testing::Combine(::testing::ValuesIn(device_bodies().begin(), device_bodies().end()),
+                                            ::testing::Values(1, 2, 3)),
+                         [](const ::testing::TestParamInfo<BodyAndRanks>& info) {
+                           return fmt::format("{}_{}", std::get<0>(info.param).name, std::get<1>(info.param));
+                         });
+
+// On device memory of 64 bytes.
+void receive_from(const DeviceRank& rank, int peer) {
+  void* memory = rank.runtime.allocate(64);
+  const Receive receive{peer, memory, 64, Device::kCuda};
+  rank.comm.start({}, {&receive, 1}, "kv of step 3")->wait();
+}
+
+TEST(NcclFaults, ASilentPeerIsNamed) {
+  Fleet fleet(2);
+  const std::string message = fleet.run(200, [&](const DeviceRank& rank) {
+    if (rank.comm.rank() == 0) receive_from(rank, 1);
+    while (fleet.board.num_aborted == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  EXPECT_THAT(message, HasSubstr("waited 200 ms for 'kv of step 3': receive 64 bytes from rank 1"));
+  EXPECT_GE(fleet.board.num_aborted, 1);  // which is what ends a kernel that waits
+}
+
+// Everything is queued, and the device does not come to an end: nobody but the watcher can notice.
+TEST(NcclFaults, ADeviceThatHangsIsNoticed) {
+  Fleet fleet(2);
+  const std::string message = fleet.run(200, [&](const DeviceRank& rank) {
+    auto& device = static_cast<LazyDevice&>(rank.runtime);
+    void* memory = device.allocate(64);
+    const Send send{1, memory, 64, Device::kCuda};
+    const Receive receive{0, memory, 64, Device::kCuda};
+    const auto pending = rank.comm.rank() == 0 ? rank.comm.start({&send, 1}, {}, "kv of step 3")
+                                               : rank.comm.start({}, {&receive, 1}, "kv of step 3");
+    device.hangs = true;
+    pending->wait();
+    while (fleet.board.num_aborted < 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    device.hangs = false;
+    rank.comm.all_reduce(Tensor(memory, DType::kF32, {16}, Device::kCuda), ReduceOp::kSum);
+  });
+  EXPECT_THAT(message, HasSubstr("'kv of step 3'"));
+}
+
+TEST(NcclFaults, AFailureOfNcclKeepsItsWords) {
+  Fleet fleet(2);
+  const std::string message = fleet.run(60'000, [&](const DeviceRank& rank) {
+    if (rank.comm.rank() == 1) fleet.board.fail = true;
+    receive_from(rank, 1 - rank.comm.rank());
+  });
+  EXPECT_THAT(message, AllOf(HasSubstr("NCCL failed"), HasSubstr("a cable is out")));
+}
+
+TEST(NcclFaults, AFailingRankEndsTheOthers) {
+  Fleet fleet(3);
+  const std::string message = fleet.run(60'000, [](const DeviceRank& rank) {
+    if (rank.comm.rank() == 2) fail(ErrorKind::kData, "tokens.h5: torn");
+    receive_from(rank, 2);
+  });
+  EXPECT_EQ(message, "rank 2: tokens.h5: torn");
+  EXPECT_EQ(fleet.board.num_aborted, 3);
+}
+
+TEST(NcclFaults, ADroppedTransferEndsThePeer) {
+  Fleet fleet(2);
+  const std::string message = fleet.run(60'000, [](const DeviceRank& rank) {
+    void* memory = rank.runtime.allocate(64);
+    const Send send{1, memory, 64, Device::kCuda};
+    if (rank.comm.rank() == 1) receive_from(rank, 0);
+    if (rank.comm.rank() == 0) rank.comm.start({&send, 1}, {}, "kv");
+    rank.comm.barrier();
+  });
+  EXPECT_THAT(message, HasSubstr("gave up 'kv': send 64 bytes to rank 1"));
+}
+
+TEST(NcclFaults, SumsAreCarriedInFp32) {
+  Fleet fleet(1);
+  const std::string message = fleet.run(60'000, [](const DeviceRank& rank) {
+    void* memory = rank.runtime.allocate(64);
+    rank.comm.all_reduce(Tensor(memory, DType::kBF16, {16}, Device::kCuda), ReduceOp::kSum);
+  });
+  EXPECT_THAT(message, HasSubstr("bf16"));
+}
+
+}  // namespace
+}  // namespace longspan::testing
