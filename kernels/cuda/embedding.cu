@@ -61,8 +61,8 @@ constexpr int kSortThreads = 512;
 // Block b finds the places of the tokens [b * range, (b + 1) * range) and writes them to where they belong in the
 // sorted list: it reads all tokens twice, to count its own and those before them, then to put them down. Block 0 of
 // blocks above writes how many tokens the list has; those outside the table are left out.
-__global__ void __launch_bounds__(kSortThreads)
-    sort_kernel(const std::int32_t* tokens, int num_tokens, SortPlan plan, std::int32_t* sorted, std::int32_t* num_sorted) {
+__global__ void __launch_bounds__(kSortThreads) sort_kernel(const std::int32_t* tokens, int num_tokens, SortPlan plan,
+                                                            std::int32_t* sorted, std::int32_t* num_sorted) {
   __shared__ int next[kMostRange];  // where the next place of a token goes
   __shared__ int tile[kSortThreads];
   __shared__ int sums[kSortThreads / kWarp];
@@ -188,9 +188,9 @@ void run_backward(const Exec& exec, const EmbeddingBackward& args) {
          {.grid = dim3(static_cast<unsigned>(plan.blocks)), .block = dim3(kSortThreads)}, sort_kernel,
          args.tokens.get<std::int32_t>(), static_cast<int>(tokens), plan, sorted.get<std::int32_t>(),
          num_sorted.get<std::int32_t>());
-  const Launch sums{.grid = dim3(static_cast<unsigned>(pieces),
-                                 static_cast<unsigned>(ceil_div(chunks_of(width), kSumThreads))),
-                    .block = dim3(kSumThreads)};
+  const Launch sums{
+      .grid = dim3(static_cast<unsigned>(pieces), static_cast<unsigned>(ceil_div(chunks_of(width), kSumThreads))),
+      .block = dim3(kSumThreads)};
   with_float_type(args.dout.dtype, [&](auto zero) {
     using T = decltype(zero);
     const BackwardArgs<T> a{.tokens = args.tokens.get<std::int32_t>(),

@@ -9,10 +9,10 @@
 
 namespace longspan::cuda {
 
-inline constexpr int kPiece = 64;         // places of the sorted list that a block sums
-inline constexpr int kSumThreads = 128;   // of such a block, each with a chunk of columns
-inline constexpr int kMostRange = 2048;   // tokens that a sorting block keeps counts of
-inline constexpr int kMinRange = 64;      // fewer are not worth a block: each reads all tokens
+inline constexpr int kPiece = 64;        // places of the sorted list that a block sums
+inline constexpr int kSumThreads = 128;  // of such a block, each with a chunk of columns
+inline constexpr int kMostRange = 2048;  // tokens that a sorting block keeps counts of
+inline constexpr int kMinRange = 64;     // fewer are not worth a block: each reads all tokens
 inline constexpr int kWantedBlocks = 256;
 
 // Block b of `blocks` sorts the tokens [b * range, (b + 1) * range) of the vocabulary; the last may have fewer.
@@ -25,8 +25,7 @@ inline SortPlan plan_sort(std::int64_t tokens, std::int64_t vocab) {
   LS_REQUIRE(kUnsupported, tokens <= kMost && vocab <= kMost,
              "embedding_backward of {} tokens in a vocabulary of {}: at most {} each; use more ranks", tokens, vocab,
              kMost);
-  const std::int64_t range =
-      std::clamp<std::int64_t>(ceil_div(vocab, kWantedBlocks), kMinRange, kMostRange);
+  const std::int64_t range = std::clamp<std::int64_t>(ceil_div(vocab, kWantedBlocks), kMinRange, kMostRange);
   return {static_cast<int>(vocab), static_cast<int>(range), static_cast<int>(ceil_div(vocab, range))};
 }
 

@@ -1,5 +1,5 @@
-// The head's loss in chunks of tokens: logits of a chunk by a matrix product in fp32, which one kernel turns into losses
-// and, where they lie, into their gradients; two more products bring these to the hidden state and the weight.
+// The head's loss in chunks of tokens: logits of a chunk by a matrix product in fp32, which one kernel turns into
+// losses and, where they lie, into their gradients; two more products bring these to the hidden state and the weight.
 #include <cmath>
 
 #include "device/launch.cuh"
@@ -19,7 +19,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 enum class Wanted : std::uint8_t { kLoss, kLossAndGradient };
 
 struct LossArgs {
-  float* logits;         // rows of `stride` elements, multiples of kChunk
+  float* logits;  // rows of `stride` elements, multiples of kChunk
   std::int64_t stride, vocab;
   const std::int32_t* labels;
   double* losses;  // of each row; 0 without a label
@@ -63,8 +63,7 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(LossArgs a) {
     }
   const float peak = block_max(softmax.peak, shared);
   const float sum = block_sum(softmax.sum * exp(softmax.peak - Softmax::anchor(peak)), shared);
-  if (threadIdx.x == 0)
-    a.losses[blockIdx.x] = counts ? std::log(static_cast<double>(sum)) + peak - label_logit : 0.0;
+  if (threadIdx.x == 0) a.losses[blockIdx.x] = counts ? std::log(static_cast<double>(sum)) + peak - label_logit : 0.0;
   if (a.wanted == Wanted::kLoss) return;
 
   G* gradient = reinterpret_cast<G*>(row);
@@ -83,8 +82,8 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(LossArgs a) {
 }
 
 // One block: totals += the losses of the rows, and how many have a label.
-__global__ void __launch_bounds__(kThreads)
-    totals_kernel(const double* losses, const std::int32_t* labels, std::int64_t rows, std::int64_t vocab, double* totals) {
+__global__ void __launch_bounds__(kThreads) totals_kernel(const double* losses, const std::int32_t* labels,
+                                                          std::int64_t rows, std::int64_t vocab, double* totals) {
   __shared__ double shared[kWarps];
   double loss = 0, count = 0;
   for (std::int64_t r = threadIdx.x; r < rows; r += kThreads) {

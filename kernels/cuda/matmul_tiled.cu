@@ -102,8 +102,8 @@ struct Results<bf16> {
         load_matrix_x4(left[i], a + (row + i * 16 + lane() % 16) * kRowStride<bf16> + k + lane() / 16 * 8);
       for (int j = 0; j < 4; j += 2) {
         std::uint32_t pair[4];
-        load_matrix_x4(pair, b + (column + j * 8 + lane() / 16 * 8 + lane() % 8) * kRowStride<bf16> + k +
-                                 lane() / 8 % 2 * 8);
+        load_matrix_x4(pair,
+                       b + (column + j * 8 + lane() / 16 * 8 + lane() % 8) * kRowStride<bf16> + k + lane() / 8 % 2 * 8);
         right[j][0] = pair[0], right[j][1] = pair[1];
         right[j + 1][0] = pair[2], right[j + 1][1] = pair[3];
       }

@@ -1,7 +1,6 @@
-#include "kernels/cuda/partial_sums.h"
-
 #include "device/launch.cuh"
 #include "device/warp.cuh"
+#include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/plan.h"
 
 namespace longspan::cuda {

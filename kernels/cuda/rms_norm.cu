@@ -3,8 +3,8 @@
 #include "device/launch.cuh"
 #include "device/math.cuh"
 #include "device/warp.cuh"
-#include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/plan.h"
 #include "kernels/cuda/rows.cuh"
 
@@ -170,8 +170,8 @@ std::int64_t rows_of_block(std::int64_t width) {
 void run_forward(const Exec& exec, const RmsNormForward& args) {
   const std::int64_t rows = rows_of(args.x), width = width_of(args.x);
   constexpr int kBlocksOfMultiprocessor = 8;
-  const Launch how{.grid = dim3(grid_blocks(ceil_div(rows, rows_of_block(width)),
-                                            properties_of(exec).multiprocessors, kBlocksOfMultiprocessor)),
+  const Launch how{.grid = dim3(grid_blocks(ceil_div(rows, rows_of_block(width)), properties_of(exec).multiprocessors,
+                                            kBlocksOfMultiprocessor)),
                    .block = dim3(kThreads)};
   with_float_type(args.x.dtype, [&](auto zero) {
     using T = decltype(zero);

@@ -54,7 +54,8 @@ template <class T>
 __global__ void __launch_bounds__(kThreads) turn_kernel(TurnArgs<T> a) {
   const std::int64_t step = std::int64_t{gridDim.x} * kThreads;
   for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < a.rows * a.chunks; i += step) {
-    const std::int64_t row = i / a.chunks, begin = (i - row * a.chunks) * kChunk, angles = row / a.heads * a.half + begin;
+    const std::int64_t row = i / a.chunks, begin = (i - row * a.chunks) * kChunk,
+                       angles = row / a.heads * a.half + begin;
     const int count = chunk_length(begin, a.half);
     T* first = a.x[row] + begin;
     T* second = first + a.half;
@@ -74,8 +75,8 @@ __global__ void __launch_bounds__(kThreads) turn_kernel(TurnArgs<T> a) {
 }
 
 Launch launch_for(const Exec& exec, std::int64_t items) {
-  return {.grid = dim3(grid_blocks(ceil_div(items, kThreads), properties_of(exec).multiprocessors,
-                                   kBlocksOfMultiprocessor)),
+  return {.grid = dim3(
+              grid_blocks(ceil_div(items, kThreads), properties_of(exec).multiprocessors, kBlocksOfMultiprocessor)),
           .block = dim3(kThreads)};
 }
 
@@ -83,8 +84,8 @@ void run_table(const Exec& exec, const RotaryTable& args) {
   const auto half = static_cast<std::int64_t>(args.inverse_frequency.size());
   for (std::int64_t begin = 0; begin < half; begin += kMostPairs) {
     Frequencies frequency{};
-    const auto part = args.inverse_frequency.subspan(static_cast<std::size_t>(begin)).first(
-        static_cast<std::size_t>(std::min<std::int64_t>(kMostPairs, half - begin)));
+    const auto part = args.inverse_frequency.subspan(static_cast<std::size_t>(begin))
+                          .first(static_cast<std::size_t>(std::min<std::int64_t>(kMostPairs, half - begin)));
     std::copy(part.begin(), part.end(), frequency.at);
     const TableArgs a{.positions = args.positions.get<std::int32_t>(),
                       .cos = args.cos.get<float>() + begin,

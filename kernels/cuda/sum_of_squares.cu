@@ -40,8 +40,7 @@ void run(const Exec& exec, const SumOfSquares& args) {
   const std::array<Tensor, 1> operands = {args.x};
   const ElementRows<1> rows = element_rows<1>(operands);
   const int vector = vector_width<1>(rows, operands, kVector);
-  const std::int64_t blocks =
-      std::min(kMaxBlocks, ceil_div(rows.rows * ceil_div(rows.width, vector), kPieceThreads));
+  const std::int64_t blocks = std::min(kMaxBlocks, ceil_div(rows.rows * ceil_div(rows.width, vector), kPieceThreads));
   Arena::Scope scope(*exec.workspace);
   const Tensor partials =
       exec.workspace->allocate("partial sums of squares", MemoryCategory::kWorkspace, DType::kF64, {blocks});

@@ -13,7 +13,8 @@ __device__ float sigmoid(float z) {
 }
 
 template <class T, int kVector>
-__global__ void __launch_bounds__(kPieceThreads) forward_kernel(ElementRows<3> rows, const T* gate, const T* up, T* out) {
+__global__ void __launch_bounds__(kPieceThreads)
+    forward_kernel(ElementRows<3> rows, const T* gate, const T* up, T* out) {
   for_each_piece<kVector>(rows, [&](std::int64_t row, std::int64_t column, int count) {
     const Vector<T, kVector> g = load_piece<kVector>(gate + rows.offset(0, row) + column, count);
     Vector<T, kVector> u = load_piece<kVector>(up + rows.offset(1, row) + column, count);

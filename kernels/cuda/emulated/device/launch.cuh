@@ -7,11 +7,24 @@
 #include <type_traits>
 
 #include "device/platform.cuh"
+#include "kernels/core/error.h"
 #include "kernels/core/exec.h"
 #include "kernels/cuda/emulated/block.h"
 #include "kernels/cuda/emulated/grid.h"
+#include "kernels/cuda/emulated/memory.h"
 
 namespace longspan::cuda {
+
+namespace emulated {
+
+// A pointer among the arguments, not within one, is null or the device's.
+template <class T>
+void check_argument(std::string_view kernel, const T& argument) {
+  if constexpr (std::is_pointer_v<T>)
+    LS_CHECK(!argument || is_device_memory(argument, 0), "kernel {} is given a pointer to host memory", kernel);
+}
+
+}  // namespace emulated
 
 struct Launch {
   dim3 grid{1}, block{1};
@@ -24,6 +37,7 @@ template <class... P, class... A>
 void launch(const Exec& exec, std::string_view name, const Launch& how, void (*kernel)(P...), A&&... arguments) {
   static_assert(sizeof...(P) == sizeof...(A), "as many arguments as the kernel has parameters");
   if (how.grid.x == 0 || how.grid.y == 0 || how.grid.z == 0) return;
+  (emulated::check_argument(name, arguments), ...);
   emulated::enqueue_grid(exec, {std::string(name), how.grid, how.block, how.shared_bytes},
                          [kernel, values = std::tuple<std::remove_cvref_t<P>...>(std::forward<A>(arguments)...)] {
                            std::apply(kernel, values);

@@ -222,6 +222,13 @@ TEST_F(Emulator, WaitingForBlocksThatNeverComeIsAnError) {
   });
 }
 
+TEST_F(Emulator, RefusesPointersToHostMemory) {
+  int here = 0;
+  testing::expect_error(ErrorKind::kInternal, {"kernel reverse", "host memory"},
+                        [&] { launch(exec_, "reverse", {.block = 32}, reverse_kernel, &here); });
+  launch(exec_, "forlorn", {.grid = 0}, wait_for_nobody_kernel, &here);  // nobody reads it
+}
+
 using EmulatorDeathTest = Emulator;
 
 TEST_F(EmulatorDeathTest, HostCodeCannotTouchDeviceMemory) {
