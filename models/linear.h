@@ -15,6 +15,12 @@ struct Linear {
   void forward(const Exec& exec, const Tensor& x, const Tensor& y) const {
     matmul(exec, {.a = x, .b = weight.value, .c = y, .bias = bias.value, .b_layout = Layout::kTransposed});
   }
+  // The same with residual [c, out] added: y may not lie where it does.
+  void forward_onto(const Exec& exec, const Tensor& x, const Tensor& residual, const Tensor& y) const {
+    matmul(
+        exec,
+        {.a = x, .b = weight.value, .c = y, .bias = bias.value, .residual = residual, .b_layout = Layout::kTransposed});
+  }
   // dx[c, in] = (or +=) dy[c, out] . weight.
   void input_backward(const Exec& exec, const Tensor& dy, const Tensor& dx, WriteMode mode) const {
     matmul(exec, {.a = dy, .b = weight.value, .c = dx, .bias = {}, .mode = mode});

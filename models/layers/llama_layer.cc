@@ -174,8 +174,7 @@ void LlamaLayer::post_recompute(const LayerCall& call, LayerState& layer_state) 
   LlamaState& s = own(layer_state);
   const Exec& exec = call.exec;
   LlamaAllocations<Arena>{call.activations, shape_, s.input.size(0)}.post_forward(s);
-  o_proj_.forward(exec, rows(s.attention_out), s.middle);
-  add(exec, s.input, s.middle, s.middle);
+  o_proj_.forward_onto(exec, rows(s.attention_out), s.input, s.middle);
   rms_norm_forward(
       exec,
       {.x = s.middle, .weight = middle_norm_.value, .y = s.middle_normed, .rstd = s.middle_rstd, .eps = norm_eps_});
@@ -187,8 +186,7 @@ void LlamaLayer::post_recompute(const LayerCall& call, LayerState& layer_state) 
 void LlamaLayer::post_forward(const LayerCall& call, LayerState& layer_state, const Tensor& output) const {
   post_recompute(call, layer_state);
   LlamaState& s = own(layer_state);
-  down_proj_.forward(call.exec, s.activated, output);
-  add(call.exec, s.middle, output, output);
+  down_proj_.forward_onto(call.exec, s.activated, s.middle, output);
 }
 
 void LlamaLayer::post_backward(const LayerCall& call, LayerState& layer_state, const Tensor& doutput) const {
