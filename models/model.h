@@ -84,7 +84,8 @@ std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::i
 std::int64_t offloaded_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);
 // Scratch it takes at most from exec.workspace while the attention takes none (see
 // ContextAttention::…_workspace_bytes). Where the machine multiplies bf16 itself, room for the library's own scratch is
-// reckoned at 4 MiB a thread.
-std::int64_t model_workspace_bytes(const ModelConfig& config, DType precision, std::int64_t tokens, int num_threads);
+// reckoned at 4 MiB a thread; on a GPU at 32 MiB.
+std::int64_t model_workspace_bytes(const ModelConfig& config, Device device, DType precision, std::int64_t tokens,
+                                   int num_threads);
 
 }  // namespace longspan

@@ -9,6 +9,12 @@ namespace {
 
 // Column sums (gradients of norms and biases) add up to this many partial rows.
 constexpr std::int64_t kPartialRows = 64;
+// On a GPU gradients of norms add up to more of them, one a block.
+constexpr std::int64_t kDevicePartialRows = 256;
+// There, the products' library asks for this much, aligned.
+constexpr std::int64_t kDeviceProductBytes = (std::int64_t{32} << 20) + 256;
+// The gradient of the embedding there: places of tokens in order, and two parts of rows for each so many of them.
+constexpr std::int64_t kSortedPiece = 64;
 // A bf16 product without bf16 instructions converts blocks of this edge to fp32.
 constexpr std::int64_t kConvertedEdge = 1024;
 // With such instructions the library blocks by cache sizes and thread; this is room for it.
@@ -29,10 +35,24 @@ std::int64_t product_bytes(DType precision, int num_threads, std::int64_t m, std
   return std::max(converted, num_threads * kBlockedProductBytesPerThread);
 }
 
+std::int64_t device_workspace_bytes(const ModelConfig& config, std::int64_t tokens) {
+  constexpr std::int64_t kChunk = 8;  // rows of logits begin at a vector
+  const std::int64_t chunk = std::min(tokens, HeadLoss{}.chunk_tokens);
+  const std::int64_t head = bytes_of(DType::kF32, chunk, (config.vocab + kChunk - 1) / kChunk * kChunk) +
+                            bytes_of(DType::kF64, chunk, 1) + kDeviceProductBytes;
+  const std::int64_t embedding = bytes_of(DType::kI32, tokens, 1) + bytes_of(DType::kI32, 1, 1) +
+                                 bytes_of(DType::kF32, (tokens + kSortedPiece - 1) / kSortedPiece * 2, config.hidden);
+  const std::int64_t norms = bytes_of(DType::kF32, kDevicePartialRows, std::max(config.hidden, config.head_dim));
+  const std::int64_t biases = bytes_of(DType::kF32, kPartialRows, config.heads * config.head_dim);
+  return std::max({head, embedding, norms, biases});
+}
+
 }  // namespace
 
-std::int64_t model_workspace_bytes(const ModelConfig& config, DType precision, std::int64_t tokens, int num_threads) {
+std::int64_t model_workspace_bytes(const ModelConfig& config, Device device, DType precision, std::int64_t tokens,
+                                   int num_threads) {
   if (tokens == 0) return 0;
+  if (device == Device::kCuda) return device_workspace_bytes(config, tokens);
   const auto product = [&](std::int64_t rows, std::int64_t width) {
     return product_bytes(precision, num_threads, rows, width, config.hidden);
   };

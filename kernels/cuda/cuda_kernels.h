@@ -34,4 +34,7 @@ const AttentionOp& sm90_attention();
 const AttentionOp& sm80_attention();
 const AttentionOp& attention_by_rows();
 
+// Of libraries, which come before our own; an emulated GPU has none.
+KernelList<Matmul> library_matmuls();
+
 }  // namespace longspan::cuda

@@ -1,5 +1,6 @@
 // What there is on GPUs, best first. An operator without a kernel here is refused on GPUs.
 #include <array>
+#include <vector>
 
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/ops/cuda_list.h"
@@ -17,7 +18,13 @@ KernelList<Args> list() {
 
 template <>
 KernelList<Matmul> kernels() {
-  return list<Matmul, kMatmulTiled>();
+  static const std::vector<const Kernel<Matmul>*> kList = [] {
+    const KernelList<Matmul> libraries = library_matmuls();
+    std::vector<const Kernel<Matmul>*> all(libraries.begin(), libraries.end());
+    all.push_back(&kMatmulTiled);
+    return all;
+  }();
+  return kList;
 }
 template <>
 KernelList<EmbeddingForward> kernels() {

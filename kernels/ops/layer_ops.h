@@ -3,7 +3,8 @@
 // "float dtype" is fp32 or bf16, alike for all operands of a call unless stated. Statistics and sums are fp32 or
 // better. Weight gradients are fp32 and added to (+=); activation gradients are written (=) unless stated. Results
 // do not depend on exec.num_threads. Scratch: 64 x width fp32 for the sums over rows of rms_norm_backward and
-// add_row_sum, else none.
+// add_row_sum, else none; on a GPU 256 x width for rms_norm_backward, and for embedding_backward T int32 and T / 32
+// rows of fp32.
 #pragma once
 
 #include <span>

@@ -25,7 +25,7 @@ struct Matmul {
 };
 
 // Checks, chooses, runs. Bitwise repeatable for equal shapes and exec.num_threads. Scratch: none for fp32; for bf16
-// what oneDNN asks for, or 12 MiB where the CPU has no bf16 products.
+// what oneDNN asks for, or 12 MiB where the CPU has no bf16 products; on a GPU 32 MiB.
 void matmul(const Exec& exec, const Matmul& args);
 
 // One line on the CPU's instruction sets and how fp32 and bf16 products will run here.

@@ -20,8 +20,8 @@ struct HeadLoss {
   std::int64_t chunk_tokens = 512;
 };
 // Throws Error(kData) naming the place of a label outside -1 … V-1; on a device, whose memory the host does not read,
-// such a token counts as one without a label (see expect_between). Scratch: chunk_tokens x V fp32, as many bf16 for
-// bf16 operands, and a matmul's.
+// such a token counts as one without a label (see expect_between). Scratch: chunk_tokens x V fp32, on the CPU as
+// many bf16 for bf16 operands, and a matmul's.
 void head_loss(const Exec& exec, const HeadLoss& args);
 
 // out[1] fp64 += the sum of squares of an fp32 tensor, in double, in a fixed order. NaN or infinity show in the result.

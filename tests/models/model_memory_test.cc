@@ -62,8 +62,8 @@ TEST(ModelWorkspaceBytes, HoldWhatTheOperatorsTake) {
       for (const std::int64_t length : {1, 43}) {
         const PackedTokens batch = packed_tokens({0, length}, config.vocab);
         const RunResult run = run_model(config, test_weights(config, 1), batch, {.precision = precision});
-        EXPECT_LE(run.workspace_peaks[0],
-                  std::max(model_workspace_bytes(config, precision, length, 1), run.attention_workspaces[0]));
+        EXPECT_LE(run.workspace_peaks[0], std::max(model_workspace_bytes(config, Device::kCpu, precision, length, 1),
+                                                   run.attention_workspaces[0]));
       }
 }
 
@@ -75,7 +75,7 @@ TEST(ModelWorkspaceBytes, AreExactWhereTheLogitsOfAChunkDecide) {
     const PackedTokens batch = packed_tokens({0, length}, config.vocab);
     const RunResult run = run_model(config, test_weights(config, 1), batch, {});
     EXPECT_GT(run.workspace_peaks[0], run.attention_workspaces[0]);
-    EXPECT_EQ(run.workspace_peaks[0], model_workspace_bytes(config, DType::kF32, length, 1));
+    EXPECT_EQ(run.workspace_peaks[0], model_workspace_bytes(config, Device::kCpu, DType::kF32, length, 1));
   }
 }
 

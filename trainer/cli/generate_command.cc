@@ -73,8 +73,10 @@ int run_generate(const GenerateOptions& options) {
   Arena weights("weights", weight_bytes(config.model, precision, Gradients::kNone), device.runtime());
   Arena cache("cache", Generator::bytes(config.model, precision, max_tokens), device.runtime());
   constexpr std::int64_t kAttentionScratch = std::int64_t{64} << 20;  // of one part of the prompt
-  Arena workspace("workspace", model_workspace_bytes(config.model, precision, max_tokens, threads) + kAttentionScratch,
-                  device.runtime());
+  Arena workspace(
+      "workspace",
+      model_workspace_bytes(config.model, device.device(), precision, max_tokens, threads) + kAttentionScratch,
+      device.runtime());
   const Exec exec = device.exec(threads, &workspace);
   Model model(config.model, precision, Gradients::kNone, weights);
   read_checkpoint_tensors(path, weight_tensors(model.parameters()), exec);

@@ -76,7 +76,7 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
   budget.offloaded = offloaded_bytes(model, precision, tokens);
   budget.attention =
       AttentionSet(model, precision, host.device, plans, group, hop_formats(config.parallel)).workspace_bytes();
-  budget.workspace = model_workspace_bytes(model, precision, tokens, host.num_threads);
+  budget.workspace = model_workspace_bytes(model, host.device, precision, tokens, host.num_threads);
   if (rank == 0 && (config.checkpoint.async || host.device != Device::kCpu))
     budget.snapshot = parameters * size_of(DType::kF32) + budget.optimizer;
   return budget;
