@@ -11,6 +11,7 @@ import datetime
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -134,6 +135,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--only", help=f"groups to run, comma-separated, of {', '.join(GROUPS)}")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a step under way is ended too
     groups = args.only.split(",") if args.only else GROUPS
     if unknown := [group for group in groups if group not in GROUPS]:
         parser.error(f"--only {unknown[0]}: there are {', '.join(GROUPS)}")

@@ -61,9 +61,11 @@ class Steps:
             try:
                 code = process.wait(timeout=timeout_s)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
                 code = None
+            finally:
+                if process.poll() is None:  # out of time, or this program is being ended
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
         seconds = time.monotonic() - started
         text = log.read_text(encoding="utf-8", errors="replace")
         more = {"tail": "\n".join(text.splitlines()[-TAIL_LINES:])} if code != 0 else {}
