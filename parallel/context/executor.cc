@@ -20,10 +20,31 @@ std::int64_t fp32_bytes(std::int64_t numel) {
   return booked_bytes(numel * size_of(DType::kF32));
 }
 
-// Attention ops take their scratch from the heap, so that what a call takes from the workspace is known from the plan.
-Exec without_workspace(Exec exec) {
-  exec.workspace = nullptr;
+// On the host attention ops take their scratch from the heap, so that what a call takes from the workspace is known
+// from the plan. On a device the lists of a call's work lie in the workspace.
+Exec for_attention(Exec exec) {
+  if (exec.device == Device::kCpu) exec.workspace = nullptr;
   return exec;
+}
+
+// Room for those lists: an item for each tile of rows and heads on either side, and what of the other side it sees,
+// for every task. Tiles have at least so many lanes, a lane being one row of one head.
+std::int64_t work_list_bytes(const RankProgram& program) {
+  constexpr std::int64_t kTileLanes = 64, kItemBytes = 64, kListBytes = 4096;
+  const auto items = [](std::int64_t rows, std::int64_t heads) { return rows * heads / kTileLanes + 2 * heads; };
+  std::int64_t most = 0;
+  for (const RankProgram::Step& step : program.steps)
+    for (const RankProgram::TaskGroup& group : step.groups)
+      for (const std::vector<AttentionTask>& chunk : group.chunks) {
+        std::int64_t num_bytes = kListBytes + static_cast<std::int64_t>(chunk.size() * sizeof(AttentionTask));
+        for (const AttentionTask& task : chunk) {
+          const std::int64_t heads = task.head_end - task.head_begin;
+          num_bytes +=
+              kItemBytes * (items(task.q_end - task.q_begin, heads) + items(task.kv_end - task.kv_begin, heads));
+        }
+        most = std::max(most, num_bytes);
+      }
+  return most;
 }
 
 }  // namespace
@@ -70,6 +91,10 @@ struct ContextAttention::Impl {
 
   void read_clock() {
     if (clock) clock->finish(stats, totals);
+  }
+
+  std::int64_t list_bytes(const RankProgram& program) const {
+    return options.device == Device::kCpu ? 0 : work_list_bytes(program);
   }
 
   void note(const ContextStats& call) {
@@ -125,8 +150,8 @@ void ContextAttention::forward(const Exec& exec, const Forward& args) {
           whole_attention_forward(exec, {call.desc, args.q, args.k, args.v, args.out, args.lse, call.tasks, scratch});
       if (is_done) return;
     }
-    attention_forward(without_workspace(exec), {call.desc, call.query[0], call.key[0], call.key[1],
-                                                call.query_result[0], call.query_result[1], call.tasks});
+    attention_forward(for_attention(exec), {call.desc, call.query[0], call.key[0], call.key[1], call.query_result[0],
+                                            call.query_result[1], call.tasks});
   }));
   if (!is_done) finish_forward(exec, carry, args.lse, args.sink, args.out, args.lse);
 }
@@ -163,7 +188,7 @@ void ContextAttention::backward(const Exec& exec, const Backward& args) {
   StepRunner runner(exec, impl_->comm, desc, impl_->options, impl_->backward, own, impl_->clock_for(exec));
   impl_->note(runner.run([&](const StepRunner::Call& call) {
     const Payload& dout = call.output_gradient;
-    attention_backward(without_workspace(exec),
+    attention_backward(for_attention(exec),
                        {call.desc, call.query[0], call.key[0], call.key[1], dout[0], dout[1], dout[2],
                         call.query_result[0], call.key_result[0], call.key_result[1], call.tasks});
   }));
@@ -175,7 +200,7 @@ void ContextAttention::backward(const Exec& exec, const Backward& args) {
 std::int64_t ContextAttention::forward_workspace_bytes() const {
   const AttentionDesc& desc = impl_->desc;
   const std::int64_t scratch = whole_attention_ops().empty() ? 0 : kWholeAttentionScratch;
-  return fp32_bytes(impl_->tokens * desc.heads * desc.value_dim) + scratch +
+  return fp32_bytes(impl_->tokens * desc.heads * desc.value_dim) + scratch + impl_->list_bytes(impl_->forward) +
          StepRunner::workspace_bytes(impl_->forward);
 }
 
@@ -184,7 +209,7 @@ std::int64_t ContextAttention::backward_workspace_bytes() const {
   const std::int64_t tokens = impl_->tokens;
   return fp32_bytes(tokens * desc.heads) + fp32_bytes(tokens * desc.heads * desc.head_dim) +
          fp32_bytes(tokens * desc.kv_heads * desc.head_dim) + fp32_bytes(tokens * desc.kv_heads * desc.value_dim) +
-         StepRunner::workspace_bytes(impl_->backward);
+         impl_->list_bytes(impl_->backward) + StepRunner::workspace_bytes(impl_->backward);
 }
 
 const ContextPlan& ContextAttention::plan() const {

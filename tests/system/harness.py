@@ -101,6 +101,10 @@ class SystemTest(unittest.TestCase):
         lines = read_lines(self.run_folder(name) / "metrics.jsonl")
         return [(m["step"], m["validation_loss"]) for m in lines if "validation_loss" in m]
 
+    def peak_mib(self, name):
+        """Of rank 0's arenas."""
+        return max(m["peak_mib"] for m in read_lines(self.run_folder(name) / "metrics.jsonl") if "peak_mib" in m)
+
     def checkpoints(self, name):
         return sorted(path.name for path in (self.run_folder(name) / "checkpoints").glob("step-*"))
 
