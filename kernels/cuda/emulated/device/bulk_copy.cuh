@@ -1,5 +1,6 @@
-// Tiles of tensors brought into shared memory by the copy engine. Here a box lands as late as it may: when no thread
-// can go on without it.
+// Tiles of tensors brought into shared memory by the copy engine. Here a box lands as late as it may, when no thread
+// can go on without it, so that reading too early shows; where threads are shuffled it lands at once, so that handing
+// memory back too early shows.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 
 #include "device/barrier.cuh"
 #include "kernels/core/tensor.h"
+#include "kernels/cuda/emulated/order.h"
 #include "kernels/cuda/hopper_layout.h"
 
 namespace longspan::cuda {
@@ -50,10 +52,12 @@ inline void load_box(void* shared, const TensorMap& map, Barrier64& barrier, int
   const std::uint32_t offset = emulated::shared_offset(shared);
   LS_CHECK(offset % kSwizzleBytes == 0 && offset + bytes <= block.shared_bytes(), "{}: a box of {} bytes at byte {}",
            block.describe(), bytes, offset);
-  block.defer([shared, map, &barrier, column, head, row, bytes] {
+  const auto land = [shared, map, &barrier, column, head, row, bytes] {
     emulated::land_box(static_cast<std::byte*>(shared), map, column, head, row);
     barrier.land(bytes);
-  });
+  };
+  if (emulated::thread_order().kind == emulated::OrderKind::kShuffled) return land();
+  block.defer(land);
 }
 
 // One thread, early in the kernel: fetches the description itself.

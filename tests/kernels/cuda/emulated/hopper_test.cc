@@ -86,7 +86,8 @@ TEST_F(Hopper, BoxesLandWhenTheyAreWaitedForWithZerosOutside) {
                 ? static_cast<float>(values[static_cast<std::size_t>(r * kStride + head * kColumns + column + i % 64)])
                 : 0.0f;
         ASSERT_EQ(static_cast<float>(landed[static_cast<std::size_t>(i)]), expected) << i;
-        ASSERT_TRUE(std::isnan(static_cast<float>(early[static_cast<std::size_t>(i)]))) << i;
+        const bool at_once = order.kind == emulated::OrderKind::kShuffled;
+        ASSERT_TRUE(at_once || std::isnan(static_cast<float>(early[static_cast<std::size_t>(i)]))) << i;
       }
     }
 }
