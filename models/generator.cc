@@ -202,7 +202,7 @@ std::int64_t Generator::bytes(const ModelConfig& config, DType precision, std::i
   std::int64_t layer = 0;
   for (std::int64_t l = 0; l < config.layers; ++l) {
     const LayerBytes bytes = layer_kind(config.attention_of(l).kind).bytes(config, precision, part);
-    layer = std::max(layer, bytes.pre_forward + bytes.post_forward);
+    layer = std::max(layer, bytes.pre_forward + bytes.post_forward_peak);
   }
   return counter.used_bytes() + layer;
 }

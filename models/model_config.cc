@@ -73,6 +73,12 @@ void check_model_config(const ModelConfig& config) {
   LS_REQUIRE(
       kUsage, config.offload == Offload::kNone || config.recompute == Recompute::kSelective,
       "model.offload: activations needs model.recompute: selective; what else layers keep would stay where it is");
+  LS_REQUIRE(kUsage, config.mlp_chunk >= 0, "model.mlp_chunk: {} tokens at a time; give 0 for all of them",
+             config.mlp_chunk);
+  LS_REQUIRE(
+      kUsage, config.mlp_chunk == 0 || config.recompute == Recompute::kSelective,
+      "model.mlp_chunk: {} needs model.recompute: selective; else each chunk's tensors would be kept all the same",
+      config.mlp_chunk);
   LS_REQUIRE(kUsage, !config.pattern.empty(), "model.pattern: empty; give at least one attention map");
   for (std::size_t i = 0; i < config.pattern.size(); ++i)
     check_attention(config.pattern[i],

@@ -47,6 +47,7 @@ struct ModelConfig {
   std::vector<AttentionKind> pattern{AttentionKind{}};  // layer l uses pattern[l % size]
   Recompute recompute = Recompute::kNone;
   Offload offload = Offload::kNone;  // kActivations: with Recompute::kSelective alone
+  std::int64_t mlp_chunk = 0;        // tokens that the MLP takes at a time, with Recompute::kSelective alone; 0: all
 
   const AttentionKind& attention_of(std::int64_t layer) const {
     return pattern[static_cast<std::size_t>(layer) % pattern.size()];

@@ -58,14 +58,16 @@ class SplitLayer {
   // dq, dk, dv -> dinput [c,E]. Gains of norms take their gradients here and in post_backward: the operator yields them
   // with the input's gradient.
   virtual void pre_backward(const LayerCall& call, LayerState& state, const Tensor& dinput) const = 0;
-  // Gradients of matrices and biases. Takes no memory.
+  // Gradients of matrices and biases, but for those that a layer takes with its inputs' (see LlamaLayer, chunks of the
+  // MLP). Takes no memory.
   virtual void weight_backward(const LayerCall& call, const LayerState& state) const = 0;
 };
 
 // Bytes a layer's phases take from `activations`.
 struct LayerBytes {
   std::int64_t pre_forward = 0;
-  std::int64_t post_forward = 0;        // post_recompute takes the same
+  std::int64_t post_forward = 0;        // what stays taken after it; post_recompute takes the same
+  std::int64_t post_forward_peak = 0;   // at most, while it runs; no more than post_forward + post_backward_peak
   std::int64_t post_backward = 0;       // what stays taken after it
   std::int64_t post_backward_peak = 0;  // at most, while it runs
 };

@@ -1,5 +1,7 @@
 #include "models/layers/llama_layer.h"
 
+#include <algorithm>
+
 #include "models/size_counter.h"
 
 namespace longspan {
@@ -31,12 +33,18 @@ struct LlamaAllocations {
   }
 
   void post_forward(LlamaState& state) const {
-    state.middle = take("middle", shape.precision, {tokens, shape.hidden});
-    state.middle_rstd = take("middle rstd", DType::kF32, {tokens});
-    state.middle_normed = take("middle normed", shape.precision, {tokens, shape.hidden});
-    state.gate = take("gate", shape.precision, {tokens, shape.ffn});
-    state.up = take("up", shape.precision, {tokens, shape.ffn});
-    state.activated = take("activated", shape.precision, {tokens, shape.ffn});
+    if (shape.mlp_chunk == 0) state.mlp = mlp(tokens);
+  }
+
+  LlamaMlp mlp(std::int64_t count) const {
+    LlamaMlp mlp;
+    mlp.middle = take("middle", shape.precision, {count, shape.hidden});
+    mlp.rstd = take("middle rstd", DType::kF32, {count});
+    mlp.normed = take("middle normed", shape.precision, {count, shape.hidden});
+    mlp.gate = take("gate", shape.precision, {count, shape.ffn});
+    mlp.up = take("up", shape.precision, {count, shape.ffn});
+    mlp.activated = take("activated", shape.precision, {count, shape.ffn});
+    return mlp;
   }
 
   void post_backward(LlamaState& state) const {
@@ -44,11 +52,19 @@ struct LlamaAllocations {
     state.dattention_out = take("dattention out", shape.precision, {tokens, shape.heads, shape.head_dim});
   }
 
-  Tensor dactivated() const { return take("dactivated", shape.precision, {tokens, shape.ffn}); }
+  // While post_backward runs.
+  Tensor dactivated(std::int64_t count) const { return take("dactivated", shape.precision, {count, shape.ffn}); }
 };
 
 LlamaShape shape_of(const ModelConfig& config, DType precision) {
-  return {config.hidden, config.heads, config.kv_heads, config.head_dim, config.ffn, config.qk_norm, precision};
+  return {.hidden = config.hidden,
+          .heads = config.heads,
+          .kv_heads = config.kv_heads,
+          .head_dim = config.head_dim,
+          .ffn = config.ffn,
+          .mlp_chunk = config.mlp_chunk,
+          .qk_norm = config.qk_norm,
+          .precision = precision};
 }
 
 std::string prefix_of(std::int64_t layer) {
@@ -115,7 +131,13 @@ class LlamaLayerKind final : public LayerKind {
     LlamaAllocations<SizeCounter>{back, shape, tokens}.post_backward(state);
     LayerBytes bytes{
         .pre_forward = pre.used_bytes(), .post_forward = post.used_bytes(), .post_backward = back.used_bytes()};
-    LlamaAllocations<SizeCounter>{back, shape, tokens}.dactivated();
+    const std::int64_t at_once = shape.mlp_chunk == 0 ? tokens : std::min(tokens, shape.mlp_chunk);
+    if (shape.mlp_chunk != 0) {
+      LlamaAllocations<SizeCounter>{post, shape, tokens}.mlp(at_once);
+      LlamaAllocations<SizeCounter>{back, shape, tokens}.mlp(at_once);
+    }
+    bytes.post_forward_peak = post.used_bytes();
+    LlamaAllocations<SizeCounter>{back, shape, tokens}.dactivated(at_once);
     bytes.post_backward_peak = back.used_bytes();
     return bytes;
   }
@@ -170,45 +192,84 @@ void LlamaLayer::pre_forward(const LayerCall& call, LayerState& layer_state) con
   rotary(exec, s.k, call.cos, call.sin, RotaryDirection::kForward);
 }
 
+void LlamaLayer::mlp_forward(const Exec& exec, const Tensor& input, const Tensor& attention_out,
+                             const LlamaMlp& mlp) const {
+  o_proj_.forward_onto(exec, rows(attention_out), input, mlp.middle);
+  rms_norm_forward(
+      exec, {.x = mlp.middle, .weight = middle_norm_.value, .y = mlp.normed, .rstd = mlp.rstd, .eps = norm_eps_});
+  gate_proj_.forward(exec, mlp.normed, mlp.gate);
+  up_proj_.forward(exec, mlp.normed, mlp.up);
+  swiglu_forward(exec, mlp.gate, mlp.up, mlp.activated);
+}
+
+void LlamaLayer::mlp_backward(const Exec& exec, const LlamaMlp& mlp, const Tensor& doutput, const Tensor& dactivated,
+                              const Tensor& dmiddle) const {
+  down_proj_.input_backward(exec, doutput, dactivated, WriteMode::kOverwrite);
+  swiglu_backward(exec, mlp.gate, mlp.up, dactivated, mlp.gate, mlp.up);
+  gate_proj_.input_backward(exec, mlp.gate, dmiddle, WriteMode::kOverwrite);
+  up_proj_.input_backward(exec, mlp.up, dmiddle, WriteMode::kAccumulate);
+  rms_norm_backward(exec, {.x = mlp.middle,
+                           .weight = middle_norm_.value,
+                           .rstd = mlp.rstd,
+                           .dy = dmiddle,
+                           .dx = dmiddle,
+                           .dweight = middle_norm_.gradient});
+}
+
+void LlamaLayer::mlp_weight_backward(const Exec& exec, const LlamaMlp& mlp, const Tensor& doutput) const {
+  down_proj_.weight_backward(exec, mlp.activated, doutput);
+  gate_proj_.weight_backward(exec, mlp.normed, mlp.gate);
+  up_proj_.weight_backward(exec, mlp.normed, mlp.up);
+}
+
+template <class Body>
+void LlamaLayer::for_each_chunk(const LayerCall& call, const LlamaState& state, const Body& body) const {
+  const std::int64_t tokens = state.input.size(0);
+  const LlamaAllocations<Arena> allocations{call.activations, shape_, tokens};
+  for (std::int64_t begin = 0; begin < tokens; begin += shape_.mlp_chunk) {
+    const std::int64_t end = std::min(tokens, begin + shape_.mlp_chunk);
+    Arena::Scope scope(call.activations);
+    const LlamaMlp mlp = allocations.mlp(end - begin);
+    mlp_forward(call.exec, state.input.narrow(0, begin, end), state.attention_out.narrow(0, begin, end), mlp);
+    body(begin, end, mlp);
+  }
+}
+
 void LlamaLayer::post_recompute(const LayerCall& call, LayerState& layer_state) const {
   LlamaState& s = own(layer_state);
-  const Exec& exec = call.exec;
   LlamaAllocations<Arena>{call.activations, shape_, s.input.size(0)}.post_forward(s);
-  o_proj_.forward_onto(exec, rows(s.attention_out), s.input, s.middle);
-  rms_norm_forward(
-      exec,
-      {.x = s.middle, .weight = middle_norm_.value, .y = s.middle_normed, .rstd = s.middle_rstd, .eps = norm_eps_});
-  gate_proj_.forward(exec, s.middle_normed, s.gate);
-  up_proj_.forward(exec, s.middle_normed, s.up);
-  swiglu_forward(exec, s.gate, s.up, s.activated);
+  if (shape_.mlp_chunk == 0) mlp_forward(call.exec, s.input, s.attention_out, s.mlp);
 }
 
 void LlamaLayer::post_forward(const LayerCall& call, LayerState& layer_state, const Tensor& output) const {
   post_recompute(call, layer_state);
-  LlamaState& s = own(layer_state);
-  down_proj_.forward_onto(call.exec, s.activated, s.middle, output);
+  const LlamaState& s = own(layer_state);
+  const auto finish = [&](const LlamaMlp& mlp, const Tensor& out) {
+    down_proj_.forward_onto(call.exec, mlp.activated, mlp.middle, out);
+  };
+  if (shape_.mlp_chunk == 0) return finish(s.mlp, output);
+  for_each_chunk(call, s, [&](std::int64_t begin, std::int64_t end, const LlamaMlp& mlp) {
+    finish(mlp, output.narrow(0, begin, end));
+  });
 }
 
 void LlamaLayer::post_backward(const LayerCall& call, LayerState& layer_state, const Tensor& doutput) const {
   LlamaState& s = own(layer_state);
   const Exec& exec = call.exec;
-  const LlamaAllocations<Arena> allocations{call.activations, shape_, s.input.size(0)};
+  const std::int64_t tokens = s.input.size(0);
+  const LlamaAllocations<Arena> allocations{call.activations, shape_, tokens};
   allocations.post_backward(s);
   s.doutput = doutput;
-  {
+  if (shape_.mlp_chunk == 0) {
     Arena::Scope scope(call.activations);
-    const Tensor dactivated = allocations.dactivated();
-    down_proj_.input_backward(exec, doutput, dactivated, WriteMode::kOverwrite);
-    swiglu_backward(exec, s.gate, s.up, dactivated, s.gate, s.up);
+    mlp_backward(exec, s.mlp, doutput, allocations.dactivated(tokens), s.dmiddle);
+  } else {
+    for_each_chunk(call, s, [&](std::int64_t begin, std::int64_t end, const LlamaMlp& mlp) {
+      const Tensor dout = doutput.narrow(0, begin, end);
+      mlp_backward(exec, mlp, dout, allocations.dactivated(end - begin), s.dmiddle.narrow(0, begin, end));
+      mlp_weight_backward(exec, mlp, dout);
+    });
   }
-  gate_proj_.input_backward(exec, s.gate, s.dmiddle, WriteMode::kOverwrite);
-  up_proj_.input_backward(exec, s.up, s.dmiddle, WriteMode::kAccumulate);
-  rms_norm_backward(exec, {.x = s.middle,
-                           .weight = middle_norm_.value,
-                           .rstd = s.middle_rstd,
-                           .dy = s.dmiddle,
-                           .dx = s.dmiddle,
-                           .dweight = middle_norm_.gradient});
   add(exec, doutput, s.dmiddle, s.dmiddle);
   o_proj_.input_backward(exec, s.dmiddle, rows(s.dattention_out), WriteMode::kOverwrite);
 }
@@ -241,9 +302,7 @@ void LlamaLayer::pre_backward(const LayerCall& call, LayerState& layer_state, co
 void LlamaLayer::weight_backward(const LayerCall& call, const LayerState& layer_state) const {
   const LlamaState& s = static_cast<const LlamaState&>(layer_state);
   const Exec& exec = call.exec;
-  down_proj_.weight_backward(exec, s.activated, s.doutput);
-  gate_proj_.weight_backward(exec, s.middle_normed, s.gate);
-  up_proj_.weight_backward(exec, s.middle_normed, s.up);
+  if (shape_.mlp_chunk == 0) mlp_weight_backward(exec, s.mlp, s.doutput);
   o_proj_.weight_backward(exec, rows(s.attention_out), s.dmiddle);
   q_proj_.weight_backward(exec, s.input_normed, rows(s.dq));
   k_proj_.weight_backward(exec, s.input_normed, rows(s.dk));

@@ -30,6 +30,8 @@ std::vector<ModelConfig> configs() {
           if (recompute == Recompute::kNone) continue;
           config.offload = Offload::kActivations;
           all.push_back(config);
+          config.mlp_chunk = 4;
+          all.push_back(config);
         }
   return all;
 }
@@ -53,6 +55,20 @@ TEST(ActivationBytes, RecomputingTakesLess) {
   const std::int64_t all = activation_bytes(config, DType::kBF16, 1000);
   config.recompute = Recompute::kSelective;
   EXPECT_LT(activation_bytes(config, DType::kBF16, 1000), all / 2);
+}
+
+TEST(ActivationBytes, OfAWideMlpInChunksDoNotGrowWithTheTokens) {
+  ModelConfig config = tiny_config();
+  config.recompute = Recompute::kSelective;
+  const auto each_token = [&] {
+    return activation_bytes(config, DType::kBF16, 4096) - activation_bytes(config, DType::kBF16, 3072);
+  };
+  config.mlp_chunk = 1024;
+  const std::int64_t narrow = each_token();
+  config.ffn *= 100;
+  EXPECT_LE(each_token(), narrow);
+  config.mlp_chunk = 0;
+  EXPECT_GT(each_token(), 10 * narrow);
 }
 
 // The attention's own scratch is not at hand while other operators run, so the larger of the two decides.

@@ -103,6 +103,11 @@ std::vector<Key> model_keys() {
        "What waits for backward in the host's memory instead of the GPU's: nothing (none), or what selective "
        "recomputation keeps, copied while other layers compute (activations; needs run.device cuda)",
        {.choices = {"none", "activations"}}},
+      {"model.mlp_chunk",
+       model(&C::mlp_chunk),
+       "How many tokens the feed-forward block takes at a time, whose inner tensors then exist for no more (with "
+       "recompute selective); 0: all",
+       {.unit = "tokens", .at_least = 0}},
       {"model.rope.theta", model(&C::rope_theta), "Base of the rotary frequencies", {.above = 1}},
   };
 }

@@ -132,6 +132,13 @@ void check_offload(const Config& config, Relations& relations) {
                     "activations needs model.recompute: selective; what else layers keep would stay on the GPU");
 }
 
+void check_mlp_chunk(const ModelConfig& model, Relations& relations) {
+  relations.require(
+      model.mlp_chunk == 0 || model.recompute == Recompute::kSelective, {"model.mlp_chunk", "model.recompute"},
+      fmt::format("{} needs model.recompute: selective; else each chunk's tensors would be kept all the same",
+                  model.mlp_chunk));
+}
+
 void check_run(const RunConfig& run, Relations& relations) {
   relations.require(!run.dir.empty(), {"run.dir"}, "a folder is needed; '.' is this one");
   relations.require(!run.name.empty() && run.name != "." && run.name != ".." && run.name.find('/') == std::string::npos,
@@ -150,6 +157,7 @@ void resolve_relations(Config& config, const GivenKeys& given, Faults& faults) {
   check_data(config.data, relations);
   check_parallel(config, relations);
   check_offload(config, relations);
+  check_mlp_chunk(config.model, relations);
 }
 
 }  // namespace longspan
