@@ -36,6 +36,7 @@ class Arena {
   Tensor allocate_zeroed(std::string_view name, MemoryCategory category, DType dtype,
                          std::initializer_list<std::int64_t> shape);
 
+  void* base() const { return memory_; }  // of capacity_bytes(); null where they are 0
   std::int64_t used_bytes() const { return used_; }
   std::int64_t peak_bytes() const { return peak_; }
   std::int64_t capacity_bytes() const { return capacity_; }

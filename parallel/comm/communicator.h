@@ -45,6 +45,12 @@ class PendingTransfers {
   virtual void wait() = 0;
 };
 
+// Memory that a communicator was told of, until this goes.
+class RegisteredMemory {
+ public:
+  virtual ~RegisteredMemory() = default;
+};
+
 enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
 
 class Communicator {
@@ -62,6 +68,13 @@ class Communicator {
   // rank that sends or receives device memory must have called it. Throws Error(kUnsupported) where a back-end knows
   // the host's memory only.
   virtual void use_device(DeviceRuntime& runtime, Stream compute);
+
+  // Tells of a range of the device's memory that much will be sent from and received in, so that peers may reach it
+  // without a copy in between. A hint that changes no result: null on all ranks where the back-end has no use for it,
+  // or one rank's was refused, which is logged once. Collective, a range each. The handle goes before the memory,
+  // before this communicator, and after all that used the memory is done. Communicators split from this one, and those
+  // it was split from, are to be told themselves. A message's both ends should be registered, or neither.
+  virtual std::unique_ptr<RegisteredMemory> register_memory(void* data, std::int64_t num_bytes);
 
   // Posts all sends and receives at once and returns; no order among them can deadlock. `what` names the group in
   // errors ("kv of step 3"). A rank may send to itself.

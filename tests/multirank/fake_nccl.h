@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "parallel/comm/nccl/nccl_api.h"
@@ -25,7 +26,7 @@ class FakeNccl final : public NcclApi {
       std::shared_ptr<DeviceEvent> before;  // the stream up to the call
     };
     std::vector<End> ends;
-    std::size_t num_begun = 0;
+    std::size_t num_begun = 0, num_registered = 0;  // of those begun
     bool done = false;
     std::function<void(const std::vector<End>&)> work;
   };
@@ -40,6 +41,11 @@ class FakeNccl final : public NcclApi {
     std::map<std::vector<std::int64_t>, Split> splits;
     std::atomic<bool> fail = false;
     std::atomic<int> num_aborted = 0, num_left = 0;
+    // Of all ranks. Late: registrations that their communicator did not outlive. Mixed: operations with registered
+    // memory on some of their ranks alone.
+    std::atomic<int> num_registrations = 0, num_registered = 0, num_late = 0, num_mixed = 0;
+    // To be refused from now on, by the rank in its communicator.
+    std::function<bool(int rank, const void* data)> refuses = [](int, const void*) { return false; };
   };
   FakeNccl(Board& board, LazyDevice& device) : board_(board), device_(device) {}
 
@@ -81,8 +87,31 @@ class FakeNccl final : public NcclApi {
     comm.begun.clear();
     return NcclState::kReady;
   }
-  void leave(NcclHandle) noexcept override { ++board_.num_left; }
-  void abort(NcclHandle) noexcept override { ++board_.num_aborted; }
+  void leave(NcclHandle handle) noexcept override {
+    board_.num_late += end(*static_cast<Comm*>(handle));
+    ++board_.num_left;
+  }
+  void abort(NcclHandle handle) noexcept override {
+    board_.num_registered -= end(*static_cast<Comm*>(handle));
+    ++board_.num_aborted;
+  }
+  void* register_memory(void* data, std::int64_t num_bytes, NcclHandle handle, std::string& why) override {
+    Comm& comm = *static_cast<Comm*>(handle);
+    if (board_.refuses(comm.rank, data)) {
+      why = "no room in the card's tables";
+      return nullptr;
+    }
+    ++board_.num_registrations;
+    ++board_.num_registered;
+    auto* begin = static_cast<const std::byte*>(data);
+    return &comm.registered.emplace_back(Range{begin, begin + num_bytes});
+  }
+  void deregister_memory(void* registration, NcclHandle handle) noexcept override {
+    Comm& comm = *static_cast<Comm*>(handle);
+    board_.num_late += comm.ended ? 1 : 0;
+    --board_.num_registered;
+    comm.registered.remove_if([&](const Range& range) { return &range == registration; });
+  }
   void begin_group() override {}
   void end_group() override {}
 
@@ -132,6 +161,9 @@ class FakeNccl final : public NcclApi {
     std::shared_ptr<Op> op;
     Stream stream;
   };
+  struct Range {
+    const std::byte *begin, *end;
+  };
   struct Comm {
     std::int64_t id;
     int rank, size;  // rank -1: a split that not all have begun
@@ -140,7 +172,17 @@ class FakeNccl final : public NcclApi {
     std::vector<Begun> begun = {};
     std::vector<std::int64_t> split_of = {};
     int parent_size = 0, parent_rank = 0, color = 0;
+    std::list<Range> registered = {};
+    bool ended = false;
   };
+
+  // How many registrations went with it.
+  static int end(Comm& comm) noexcept {
+    const auto num_registered = static_cast<int>(comm.registered.size());
+    comm.registered.clear();
+    comm.ended = true;
+    return num_registered;
+  }
 
   bool place(Comm& comm) {
     const Split& split = board_.splits[comm.split_of];
@@ -157,11 +199,14 @@ class FakeNccl final : public NcclApi {
              const Op::End& mine, Stream stream, std::function<void(const std::vector<Op::End>&)> work) {
     const std::lock_guard lock(board_.mutex);
     std::shared_ptr<Op>& op = board_.ops[key];
-    if (!op) op = std::make_shared<Op>(Op{std::vector<Op::End>(num_ends), 0, false, std::move(work)});
+    if (!op) op = std::make_shared<Op>(Op{std::vector<Op::End>(num_ends), 0, 0, false, std::move(work)});
     op->ends[end] = mine;
     op->ends[end].before = device_.make_event(EventTiming::kOff);
     op->ends[end].before->record(stream);
     ++op->num_begun;
+    const auto* memory = static_cast<const std::byte*>(mine.in ? mine.in : mine.out);
+    for (const Range& range : comm.registered) op->num_registered += memory >= range.begin && memory < range.end;
+    if (op->num_begun == num_ends && op->num_registered % num_ends != 0) ++board_.num_mixed;
     comm.begun.push_back({op, stream});
   }
   void message(Comm& comm, int from, int to, std::int64_t number, std::size_t end, const Op::End& mine,

@@ -4,38 +4,13 @@
 
 #include <tuple>
 
-#include "parallel/comm/nccl/nccl_communicator.h"
-#include "tests/multirank/fake_nccl.h"
-#include "tests/multirank/rank_bodies.h"
+#include "tests/multirank/nccl_fleet.h"
 
 namespace longspan::testing {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-struct Fleet {
-  explicit Fleet(int num_ranks) : devices(static_cast<std::size_t>(num_ranks)) {}
-  std::vector<LazyDevice> devices;
-  FakeNccl::Board board;
-
-  // The body's message where it failed.
-  std::string run(std::int64_t timeout_ms, const std::function<void(const DeviceRank&)>& body) {
-    const CommOptions options{.timeout_ms = timeout_ms};
-    try {
-      run_local_ranks(static_cast<int>(devices.size()), options, [&](Communicator& world) {
-        LazyDevice& device = devices[static_cast<std::size_t>(world.rank())];
-        FakeNccl nccl(board, device);
-        const Stream compute = device.make_stream(StreamUse::kCompute);
-        const auto comm = make_nccl_communicator(nccl, world, device, compute, options);
-        body({*comm, device, compute});
-      });
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  }
-};
 
 using BodyAndRanks = std::tuple<DeviceBody, int>;
 class NcclRanks : public ::testing::TestWithParam<BodyAndRanks> {};

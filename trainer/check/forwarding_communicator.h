@@ -14,6 +14,9 @@ class ForwardingCommunicator : public Communicator {
   int size() const override { return inner_.size(); }
   std::string_view backend() const override { return inner_.backend(); }
   void use_device(DeviceRuntime& runtime, Stream compute) override { inner_.use_device(runtime, compute); }
+  std::unique_ptr<RegisteredMemory> register_memory(void* data, std::int64_t num_bytes) override {
+    return inner_.register_memory(data, num_bytes);
+  }
   std::unique_ptr<PendingTransfers> start(std::span<const Send> sends, std::span<const Receive> receives,
                                           std::string_view what) override {
     return inner_.start(sends, receives, what);

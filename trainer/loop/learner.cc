@@ -37,12 +37,15 @@ Learner::Learner(const Config& config, Mesh& mesh, const RankDevice& device, int
                  device.runtime()),
       operator_workspace_(budget.workspace),
       exec_(device.exec(num_threads, &*workspace_)),
+      context_arenas_(mesh.context(), {&*activations_, &*workspace_}),
       reduction_begin_(device.runtime().make_event(EventTiming::kOn)),
       reduction_end_(device.runtime().make_event(EventTiming::kOn)),
       figures_(state_.allocate_zeroed("figures of a step", MemoryCategory::kOptimizer, DType::kF64, {3})),
       model_(config.model, precision_of(config.run), Gradients::kKeep, weights_),
       optimizer_(config.optimizer, model_.parameters(), state_) {
   LS_CHECK(budget.device == device.device(), "a budget for {} on {}", name_of(budget.device), device.name());
+  const Tensor gradients = model_.all_gradients();
+  gradients_ = mesh.world().register_memory(gradients.data, gradients.num_bytes());
   model_.initialize(exec_, config.run.seed);
 }
 
@@ -57,17 +60,23 @@ AttentionSet Learner::attention_for(const PlannedMicroBatch& micro_batch) {
 
 void Learner::make_room(const PlannedMicroBatch& micro_batch, const AttentionSet& attention) {
   if (exec_.device == Device::kCpu) return;
+  using Room = RegisteredArenas::Room;
   const std::int64_t tokens = micro_batch.local.num_tokens();
+  const std::int64_t activations = arena_bytes(
+      exec_.device, activation_bytes(config_.model, model_.precision(), tokens) + LocalBatch::device_bytes(tokens));
+  const std::int64_t workspace = arena_bytes(exec_.device, attention.workspace_bytes() + operator_workspace_);
+  const bool enough = activations <= activations_->capacity_bytes() && workspace <= workspace_->capacity_bytes();
+  if (context_arenas_.of_any_rank(enough ? Room::kEnough : Room::kLacking) == Room::kEnough) return;
+  exec_.runtime->synchronize(exec_.stream);
+  context_arenas_.drop();
   const auto grow = [&](std::optional<Arena>& arena, const char* name, std::int64_t num_bytes) {
-    const std::int64_t needed = arena_bytes(exec_.device, num_bytes);
-    if (needed <= arena->capacity_bytes()) return;
-    exec_.runtime->synchronize(exec_.stream);
+    if (num_bytes <= arena->capacity_bytes()) return;
     arena.reset();  // before the new one, so that both need not fit
-    arena.emplace(name, needed, *exec_.runtime);
+    arena.emplace(name, num_bytes, *exec_.runtime);
   };
-  grow(activations_, "activations",
-       activation_bytes(config_.model, model_.precision(), tokens) + LocalBatch::device_bytes(tokens));
-  grow(workspace_, "workspace", attention.workspace_bytes() + operator_workspace_);
+  grow(activations_, "activations", activations);
+  grow(workspace_, "workspace", workspace);
+  context_arenas_.replace({&*activations_, &*workspace_});
 }
 
 // Equal plans on all ranks: the greatest hash is also the smallest.

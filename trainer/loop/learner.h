@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "models/model.h"
+#include "parallel/comm/registered_arenas.h"
 #include "parallel/mesh.h"
 #include "trainer/launch/rank_device.h"
 #include "trainer/loop/attention_set.h"
@@ -58,6 +59,9 @@ class Learner {
   std::optional<Arena> activations_, workspace_;
   std::int64_t operator_workspace_;  // of workspace_, beside the attention's
   Exec exec_;
+  // After the arenas, which they go before.
+  RegisteredArenas context_arenas_;
+  std::unique_ptr<RegisteredMemory> gradients_;
   std::unique_ptr<DeviceEvent> reduction_begin_, reduction_end_;
   Tensor figures_;  // [3] fp64 where the model runs: sum of losses, tokens with a label, squares of the gradient
   Model model_;

@@ -28,6 +28,11 @@ class NcclApi {
   // Also ends what is running on the device.
   virtual void abort(NcclHandle comm) noexcept = 0;
 
+  // For transfers without a copy in between, of this communicator alone. Null where NCCL will not, which is not an
+  // error; `why` is set. Undone by deregister_memory(), before leave(), or by abort().
+  virtual void* register_memory(void* data, std::int64_t num_bytes, NcclHandle comm, std::string& why) = 0;
+  virtual void deregister_memory(void* registration, NcclHandle comm) noexcept = 0;
+
   // What stands between goes to the device as one.
   virtual void begin_group() = 0;
   virtual void end_group() = 0;

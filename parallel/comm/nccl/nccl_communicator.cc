@@ -80,6 +80,22 @@ class NcclTransfers final : public PendingTransfers {
   bool settled_ = false;
 };
 
+class NcclMemory final : public RegisteredMemory {
+ public:
+  NcclMemory(std::shared_ptr<NcclWorld> world, NcclHandle comm, void* registration)
+      : world_(std::move(world)), comm_(comm), registration_(registration) {}
+  // Transfers may still run where the rank has failed: they end first.
+  ~NcclMemory() override {
+    if (std::uncaught_exceptions() > 0) world_->end("memory went while its rank failed");
+    world_->deregister_memory(registration_, comm_);
+  }
+
+ private:
+  const std::shared_ptr<NcclWorld> world_;
+  const NcclHandle comm_;
+  void* const registration_;
+};
+
 template <class Transfer>
 std::vector<Transfer> those_on(std::span<const Transfer> all, bool device) {
   std::vector<Transfer> some;
@@ -100,6 +116,20 @@ NcclCommunicator::NcclCommunicator(std::shared_ptr<NcclWorld> world, std::unique
 NcclCommunicator::~NcclCommunicator() {
   if (std::uncaught_exceptions() > 0) world_->end(fmt::format("rank {} failed", rank()));
   world_->close(comm_);
+}
+
+// On all ranks or none: what NCCL does where some of them pass registered memory, and others do not, is not defined.
+std::unique_ptr<RegisteredMemory> NcclCommunicator::register_memory(void* data, std::int64_t num_bytes) {
+  if (size() == 1) return nullptr;
+  std::string why;
+  void* registration = world_->register_memory(data, num_bytes, comm_, why);
+  std::unique_ptr<RegisteredMemory> memory;
+  if (registration != nullptr) memory = std::make_unique<NcclMemory>(world_, comm_, registration);
+  const std::vector<std::string> refusals = gather_strings(host_, registration == nullptr ? "refused: " + why : "");
+  const auto refusal = std::find_if(refusals.begin(), refusals.end(), [](const auto& text) { return !text.empty(); });
+  if (refusal == refusals.end()) return memory;
+  if (rank() == 0) world_->tell_of_refusal(fmt::format("rank {} {}", refusal - refusals.begin(), *refusal));
+  return nullptr;
 }
 
 std::unique_ptr<PendingTransfers> NcclCommunicator::start(std::span<const Send> sends,

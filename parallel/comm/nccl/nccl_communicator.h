@@ -21,6 +21,7 @@ class NcclCommunicator final : public Communicator {
   int rank() const override { return host_.rank(); }
   int size() const override { return host_.size(); }
   std::string_view backend() const override { return "nccl"; }
+  std::unique_ptr<RegisteredMemory> register_memory(void* data, std::int64_t num_bytes) override;
   std::unique_ptr<PendingTransfers> start(std::span<const Send> sends, std::span<const Receive> receives,
                                           std::string_view what) override;
   void all_reduce(const Tensor& tensor, ReduceOp op) override;

@@ -1,6 +1,7 @@
 // NcclApi on the library: the only file that includes nccl.h.
 #include <chrono>
 #include <cstring>
+#include <dlfcn.h>
 #include <nccl.h>
 #include <thread>
 
@@ -46,6 +47,14 @@ ncclRedOp_t op_of(ReduceOp op) {
 
 std::size_t count_of(std::int64_t count) {
   return static_cast<std::size_t>(count);
+}
+
+// Looked up by name: NCCL before 2.19 does not have them.
+using RegisterMemory = ncclResult_t (*)(ncclComm_t comm, void* data, std::size_t num_bytes, void** registration);
+using DeregisterMemory = ncclResult_t (*)(ncclComm_t comm, void* registration);
+template <class Function>
+Function function_named(const char* name) {
+  return reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
 }
 
 class NcclLibrary final : public NcclApi {
@@ -100,6 +109,24 @@ class NcclLibrary final : public NcclApi {
   }
   void abort(NcclHandle comm) noexcept override { ncclCommAbort(as_comm(comm)); }
 
+  void* register_memory(void* data, std::int64_t num_bytes, NcclHandle comm, std::string& why) override {
+    if (register_ == nullptr || deregister_ == nullptr) {
+      why = "this NCCL is older than 2.19 and has no ncclCommRegister";
+      return nullptr;
+    }
+    void* registration = nullptr;
+    const ncclResult_t code = register_(as_comm(comm), data, count_of(num_bytes), &registration);
+    if (code != ncclSuccess) {
+      why = fmt::format("ncclCommRegister failed: {}", words_of(code, as_comm(comm)));
+      return nullptr;
+    }
+    if (registration == nullptr) why = "NCCL skipped it; NCCL_DEBUG=INFO with NCCL_DEBUG_SUBSYS=REG says why";
+    return registration;
+  }
+  void deregister_memory(void* registration, NcclHandle comm) noexcept override {
+    deregister_(as_comm(comm), registration);
+  }
+
   void begin_group() override { expect(ncclGroupStart(), "ncclGroupStart"); }
   void end_group() override { expect(ncclGroupEnd(), "ncclGroupEnd"); }
   void send(const void* data, std::int64_t num_bytes, int peer, NcclHandle comm, Stream stream) override {
@@ -132,6 +159,10 @@ class NcclLibrary final : public NcclApi {
     expect(ncclBroadcast(b.in, b.out, count_of(b.count), type_of(b.dtype), root, as_comm(comm), as_stream(stream)),
            "ncclBroadcast", as_comm(comm));
   }
+
+ private:
+  const RegisterMemory register_ = function_named<RegisterMemory>("ncclCommRegister");
+  const DeregisterMemory deregister_ = function_named<DeregisterMemory>("ncclCommDeregister");
 };
 
 }  // namespace

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "kernels/core/error.h"
+#include "kernels/core/log.h"
 
 namespace longspan {
 namespace {
@@ -122,6 +124,24 @@ void NcclWorld::close(NcclHandle comm) noexcept {
   if (aborted_) return;  // ended already
   std::erase(comms_, comm);
   api_.leave(comm);
+}
+
+void* NcclWorld::register_memory(void* data, std::int64_t num_bytes, NcclHandle comm, std::string& why) {
+  throw_if_aborted("registering memory");
+  const std::lock_guard lock(mutex_);
+  if (!aborted_) return api_.register_memory(data, num_bytes, comm, why);
+  why = reason_;
+  return nullptr;
+}
+
+void NcclWorld::deregister_memory(void* registration, NcclHandle comm) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!aborted_) api_.deregister_memory(registration, comm);  // an abort has done it
+}
+
+void NcclWorld::tell_of_refusal(const std::string& why) {
+  if (std::exchange(told_of_refusal_, true)) return;
+  log(LogLevel::kInfo, "NCCL copies messages through its own buffers: memory was not registered: {}", why);
 }
 
 void NcclWorld::abort(const std::string& reason) noexcept {

@@ -40,6 +40,12 @@ class NcclWorld {
   NcclHandle open(const std::string& what, const std::function<NcclHandle()>& begin);
   void close(NcclHandle comm) noexcept;
 
+  // Null, with `why`, where NCCL refuses. What used it is done when it goes.
+  void* register_memory(void* data, std::int64_t num_bytes, NcclHandle comm, std::string& why);
+  void deregister_memory(void* registration, NcclHandle comm) noexcept;
+  // To the log, the first time.
+  void tell_of_refusal(const std::string& why);
+
   // The first reason counts.
   void abort(const std::string& reason) noexcept;
   // The same on this rank, which fails and is about to tell the others why.
@@ -66,6 +72,7 @@ class NcclWorld {
   std::vector<NcclHandle> comms_;
   std::list<Pending> pending_;
   bool aborted_ = false;
+  bool told_of_refusal_ = false;
   std::string reason_;
   std::jthread watcher_;
 };
