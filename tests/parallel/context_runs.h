@@ -163,55 +163,78 @@ class RankTensors {
   Arena& arena_;
 };
 
-inline void run_rank(const Case& c, const Inputs& in, const std::vector<std::int64_t>& tokens,
-                     std::shared_ptr<const ContextPlan> plan, Communicator& comm, Outputs& o, Values& dsink,
-                     RankReport& report) {
-  const std::int64_t H = c.problem.heads, Hkv = c.problem.kv_heads, D = c.head_dim, Dv = c.value_dim;
-  Arena arena("tensors", std::int64_t{1} << 28);
-  RankTensors rows(tokens, arena);
-  ContextAttention attention(std::move(plan), comm, c.desc(),
-                             {c.overlap, c.formats, c.record == Record::kTrace ? &report.trace : nullptr});
+// All in the host's memory.
+struct RankArgs {
   ContextAttention::Forward forward;
+  ContextAttention::Backward backward;
+};
+
+inline RankArgs gather_args(const Case& c, const Inputs& in, RankTensors& rows, Arena& arena) {
+  const std::int64_t H = c.problem.heads, Hkv = c.problem.kv_heads, D = c.head_dim, Dv = c.value_dim;
+  RankArgs args;
+  auto& [forward, backward] = args;
   forward.q = rows.gather(in.q, c.dtype, H, D);
   forward.k = rows.gather(in.k, c.dtype, Hkv, D);
   forward.v = rows.gather(in.v, c.dtype, Hkv, Dv);
   forward.out = rows.empty(c.dtype, H, Dv);
   forward.lse = rows.empty(DType::kF32, H, 0);
-  ContextAttention::Backward backward;
   if (c.sink == Sink::kLearned) {
     forward.sink = arena.allocate("sink", MemoryCategory::kActivations, DType::kF32, {H});
     backward.dsink = arena.allocate_zeroed("dsink", MemoryCategory::kActivations, DType::kF32, {H});
     for (std::int64_t h = 0; h < H; ++h) forward.sink.get<float>()[h] = static_cast<float>(in.sink[h]);
   }
-  report.forward_predicted = attention.forward_workspace_bytes();
-  report.backward_predicted = attention.backward_workspace_bytes();
-  Arena forward_scratch("forward", report.forward_predicted), backward_scratch("backward", report.backward_predicted);
-  attention.forward({Device::kCpu, c.num_threads, &forward_scratch}, forward);
-  report.forward = attention.stats();
-
   backward.q = forward.q, backward.k = forward.k, backward.v = forward.v, backward.sink = forward.sink;
   backward.out = forward.out, backward.lse = forward.lse;
   backward.dout = rows.gather(in.dout, c.dtype, H, Dv);
   backward.dq = rows.empty(DType::kF32, H, D);
   backward.dk = rows.empty(DType::kF32, Hkv, D);
   backward.dv = rows.empty(DType::kF32, Hkv, Dv);
-  attention.backward({Device::kCpu, c.num_threads, &backward_scratch}, backward);
+  return args;
+}
+
+inline void scatter_results(const RankArgs& args, const RankTensors& rows, Outputs& o, Values& dsink) {
+  rows.scatter(args.forward.out, o.out);
+  rows.scatter(args.forward.lse, o.lse);
+  rows.scatter(args.backward.dq, o.dq);
+  rows.scatter(args.backward.dk, o.dk);
+  rows.scatter(args.backward.dv, o.dv);
+  for (std::size_t h = 0; h < dsink.size(); ++h) dsink[h] = static_cast<double>(args.backward.dsink.get<float>()[h]);
+}
+
+// Both directions; exec's workspace is made here, for each as much as it says it needs.
+inline void run_attention(ContextAttention& attention, Exec exec, DeviceRuntime& runtime, const RankArgs& args,
+                          const Communicator& comm, RankReport& report) {
+  report.forward_predicted = attention.forward_workspace_bytes();
+  report.backward_predicted = attention.backward_workspace_bytes();
+  Arena forward_scratch("forward", report.forward_predicted, runtime);
+  Arena backward_scratch("backward", report.backward_predicted, runtime);
+  exec.workspace = &forward_scratch;
+  attention.forward(exec, args.forward);
+  report.forward = attention.stats();
+  exec.workspace = &backward_scratch;
+  attention.backward(exec, args.backward);
   report.backward = attention.stats();
   report.totals = attention.totals();
   report.forward_peak = forward_scratch.peak_bytes();
   report.backward_peak = backward_scratch.peak_bytes();
   report.comm_bytes = comm.bytes_sent();
+}
 
-  rows.scatter(forward.out, o.out);
-  rows.scatter(forward.lse, o.lse);
-  rows.scatter(backward.dq, o.dq);
-  rows.scatter(backward.dk, o.dk);
-  rows.scatter(backward.dv, o.dv);
-  for (std::size_t h = 0; h < dsink.size(); ++h) dsink[h] = static_cast<double>(backward.dsink.get<float>()[h]);
+inline void run_rank(const Case& c, const Inputs& in, const std::vector<std::int64_t>& tokens,
+                     std::shared_ptr<const ContextPlan> plan, Communicator& comm, Outputs& o, Values& dsink,
+                     RankReport& report) {
+  Arena arena("tensors", std::int64_t{1} << 28);
+  RankTensors rows(tokens, arena);
+  ContextAttention attention(std::move(plan), comm, c.desc(),
+                             {c.overlap, c.formats, c.record == Record::kTrace ? &report.trace : nullptr});
+  const RankArgs args = gather_args(c, in, rows, arena);
+  run_attention(attention, {Device::kCpu, c.num_threads}, host_runtime(), args, comm, report);
+  scatter_results(args, rows, o, dsink);
 }
 
 // Every rank writes its own tokens of the outputs; dsink is summed in rank order.
-inline RunResult run(const Case& c, const Inputs& in, std::string_view scheme, int ranks) {
+inline RunResult run(const Case& c, const Inputs& in, std::string_view scheme, int ranks,
+                     decltype(run_rank)* run_one = run_rank) {
   const std::int64_t T = c.problem.num_tokens(), H = c.problem.heads, Hkv = c.problem.kv_heads;
   const auto plan = std::make_shared<const ContextPlan>(make_context_plan(scheme, c.problem, ranks));
   const auto tokens = context_cases::tokens_by_rank(*plan);
@@ -224,7 +247,7 @@ inline RunResult run(const Case& c, const Inputs& in, std::string_view scheme, i
   std::vector<Values> dsinks(static_cast<std::size_t>(ranks), o.dsink);
   run_local_ranks(ranks, {.timeout_ms = 60'000}, [&](Communicator& comm) {
     const int rank = comm.rank();
-    run_rank(c, in, tokens[rank], plan, comm, o, dsinks[rank], result.ranks[rank]);
+    run_one(c, in, tokens[rank], plan, comm, o, dsinks[rank], result.ranks[rank]);
   });
   for (const Values& dsink : dsinks)
     for (std::size_t h = 0; h < dsink.size(); ++h) o.dsink[h] += dsink[h];
