@@ -3,6 +3,7 @@
 #include "device/launch.cuh"
 #include "device/warp.cuh"
 #include "kernels/cuda/attention/attention_rows.h"
+#include "kernels/cuda/attention/device_tiles.h"
 #include "kernels/cuda/cuda_kernels.h"
 
 namespace longspan::cuda {

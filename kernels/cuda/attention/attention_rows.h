@@ -1,7 +1,5 @@
-// Rows of attention's operands and lists of tasks as kernels take them.
+// Rows of attention's operands as kernels take them.
 #pragma once
-
-#include <span>
 
 #include "kernels/core/exec.h"
 #include "kernels/core/platform.h"
@@ -21,18 +19,5 @@ struct AttentionRows {
 inline AttentionRows attention_rows(const Tensor& t) {
   return {t.data, t.stride[0], t.stride[1]};
 }
-
-// Queued on exec.stream; lies in exec.workspace and is released with this object.
-class UploadedTasks {
- public:
-  UploadedTasks(const Exec& exec, std::span<const AttentionTask> tasks);
-  const AttentionTask* data() const { return data_; }
-  int size() const { return size_; }
-
- private:
-  Arena::Scope scope_;
-  const AttentionTask* data_ = nullptr;
-  int size_ = 0;
-};
 
 }  // namespace longspan::cuda

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-
-#include "kernels/cuda/attention/attention_rows.h"
+#include <vector>
 
 namespace longspan::cuda {
 namespace {

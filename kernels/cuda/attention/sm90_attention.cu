@@ -4,7 +4,6 @@
 
 #include "kernels/cuda/attention/sm90_kernels.h"
 #include "kernels/cuda/attention/sm90_shapes.h"
-#include "kernels/cuda/attention/work_upload.h"
 #include "kernels/cuda/cuda_kernels.h"
 
 namespace longspan::cuda {
@@ -38,9 +37,8 @@ Rows rows_of(const Tensor& t) {
   return {t.get<float>(), t.stride[0], t.stride[1]};
 }
 
-// One block a multiprocessor, but for those that are left to communication.
-int blocks_for(const Exec& exec, int num_items) {
-  return std::min(num_items, std::max(1, properties_of(exec).multiprocessors - exec.reserved_multiprocessors));
+int blocks_for(const Exec& exec, const DeviceTiles& tiles) {
+  return persistent_blocks(exec, properties_of(exec).multiprocessors, 1, tiles.num_items);
 }
 
 class Sm90Attention final : public AttentionOp {
@@ -55,14 +53,15 @@ class Sm90Attention final : public AttentionOp {
       return next(args.desc).forward(exec, args);
     const AttentionDesc& desc = args.desc;
     const auto run = [&](auto shape) {
-      const WorkUpload work(exec, query_tiles(desc, args.tasks, args.q.shape[0],
-                                              {.tile_lanes = kTileRows, .step_rows = decltype(shape)::kKeys}));
-      if (work.num_items() == 0) return;
-      launch_forward(exec, static_cast<int>(desc.head_dim), blocks_for(exec, work.num_items()),
+      const AttentionTiles tiles = query_tiles(desc, args.tasks, args.q.shape[0],
+                                               {.tile_lanes = kTileRows, .step_rows = decltype(shape)::kKeys});
+      if (tiles.items.empty()) return;
+      const UploadedTiles uploaded(exec, tiles);
+      launch_forward(exec, static_cast<int>(desc.head_dim), blocks_for(exec, uploaded.get()),
                      {.q = make_tensor_map(args.q, kTileRows),
                       .k = make_tensor_map(args.k, decltype(shape)::kKeys),
                       .v = make_tensor_map(args.v, decltype(shape)::kKeys),
-                      .work = {work.items(), work.segments(), work.num_items()},
+                      .tiles = uploaded.get(),
                       .out = rows_of(args.out),
                       .lse = rows_of(args.lse),
                       .num_queries = static_cast<int>(args.q.shape[0]),
@@ -113,18 +112,19 @@ class Sm90Attention final : public AttentionOp {
       common.v = make_tensor_map(args.v, key_rows);
     };
     {
-      const WorkUpload work(
-          exec, query_tiles(desc, args.tasks, num_queries, {.tile_lanes = kTileRows, .step_rows = Queries::kKeys}));
-      if (work.num_items() == 0) return;
+      const AttentionTiles tiles =
+          query_tiles(desc, args.tasks, num_queries, {.tile_lanes = kTileRows, .step_rows = Queries::kKeys});
+      if (tiles.items.empty()) return;
+      const UploadedTiles uploaded(exec, tiles);
       map_tensors(kTileRows, Queries::kKeys);
-      common.work = {work.items(), work.segments(), work.num_items()};
-      launch_backward_queries(exec, kHeadDim, blocks_for(exec, work.num_items()), common);
+      common.tiles = uploaded.get();
+      launch_backward_queries(exec, kHeadDim, blocks_for(exec, common.tiles), common);
     }
-    const WorkUpload work(
+    const UploadedTiles uploaded(
         exec, key_tiles(desc, args.tasks, num_keys, {.tile_lanes = kTileRows, .step_rows = Keys::kQueries}));
     map_tensors(Keys::kQueries, kTileRows);
-    common.work = {work.items(), work.segments(), work.num_items()};
-    launch_backward_keys(exec, kHeadDim, blocks_for(exec, work.num_items()), common);
+    common.tiles = uploaded.get();
+    launch_backward_keys(exec, kHeadDim, blocks_for(exec, common.tiles), common);
   }
 };
 

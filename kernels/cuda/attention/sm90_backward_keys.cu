@@ -53,16 +53,16 @@ __device__ __forceinline__ void bring_tiles(const BackwardArgs& args, unsigned c
   constexpr int kItemBytes = tile_bytes(kTileRows, kHeadDim), kQueryBytes = tile_bytes(Shape::kQueries, kHeadDim);
   Ring ring;
   int parity = 0;
-  for (int round = 0; round * num_blocks() < args.work.num_items; ++round) {
+  for (int round = 0; round * num_blocks() < args.tiles.num_items; ++round) {
     const int at = item_of_round(round, block_number(), num_blocks());
-    if (at >= args.work.num_items) continue;
-    const TileItem item = args.work.items[at];
+    if (at >= args.tiles.num_items) continue;
+    const TileItem item = args.tiles.items[at];
     handovers.item.empty.wait(parity ^ 1);
     handovers.item.full.arrive_and_expect(2 * kItemBytes);
     load_tile<kTileRows, kHeadDim>(shared + Shape::kK, args.k, handovers.item.full, item.head, item.row_begin);
     load_tile<kTileRows, kHeadDim>(shared + Shape::kV, args.v, handovers.item.full, item.head, item.row_begin);
     parity ^= 1;
-    for (HeadWalk<Shape::kQueries> walk(args.work.segments, item, args.heads_per_kv_head); walk.next();
+    for (HeadWalk<Shape::kQueries> walk(args.tiles.segments, item, args.heads_per_kv_head); walk.next();
          ring.advance()) {
       Handover& queries = handovers.queries[ring.stage];
       queries.empty.wait(ring.parity ^ 1);
@@ -80,10 +80,10 @@ template <int kHeadDim>
 __device__ __forceinline__ void bring_rows(const BackwardArgs& args, unsigned char* shared, Handovers& handovers) {
   using Shape = BackwardKeys<kHeadDim>;
   Ring ring;
-  for (int round = 0; round * num_blocks() < args.work.num_items; ++round) {
+  for (int round = 0; round * num_blocks() < args.tiles.num_items; ++round) {
     const int at = item_of_round(round, block_number(), num_blocks());
-    if (at >= args.work.num_items) continue;
-    for (HeadWalk<Shape::kQueries> walk(args.work.segments, args.work.items[at], args.heads_per_kv_head); walk.next();
+    if (at >= args.tiles.num_items) continue;
+    for (HeadWalk<Shape::kQueries> walk(args.tiles.segments, args.tiles.items[at], args.heads_per_kv_head); walk.next();
          ring.advance()) {
       Handover& queries = handovers.queries[ring.stage];
       queries.empty.wait(ring.parity ^ 1);
@@ -118,10 +118,10 @@ __device__ __forceinline__ void compute(const BackwardArgs& args, unsigned char*
   const float scale_log2 = args.scale * kLog2E;
   Ring ring;
   int parity = 0;
-  for (int round = 0; round * num_blocks() < args.work.num_items; ++round) {
+  for (int round = 0; round * num_blocks() < args.tiles.num_items; ++round) {
     const int at = item_of_round(round, block_number(), num_blocks());
-    if (at >= args.work.num_items) continue;
-    const TileItem item = args.work.items[at];
+    if (at >= args.tiles.num_items) continue;
+    const TileItem item = args.tiles.items[at];
     const int first = item.row_begin + group_row;
     float dk[kHeadDim / 2], dv[kHeadDim / 2], s[Shape::kQueries / 2], dp[Shape::kQueries / 2];
     std::uint32_t p[Shape::kQueries / kProductDepth][4], ds[Shape::kQueries / kProductDepth][4];
@@ -130,7 +130,7 @@ __device__ __forceinline__ void compute(const BackwardArgs& args, unsigned char*
 
     handovers.item.full.wait(parity);
     parity ^= 1;
-    for (HeadWalk<Shape::kQueries> walk(args.work.segments, item, args.heads_per_kv_head); walk.next();
+    for (HeadWalk<Shape::kQueries> walk(args.tiles.segments, item, args.heads_per_kv_head); walk.next();
          ring.advance()) {
       unsigned char* const q = shared + Shape::kQ + ring.stage * kQueryBytes;
       unsigned char* const dout = shared + Shape::kDout + ring.stage * kQueryBytes;

@@ -18,17 +18,17 @@ __device__ __forceinline__ void bring(const BackwardArgs& args, unsigned char* s
   constexpr int kItemBytes = tile_bytes(kTileRows, kHeadDim), kKeyBytes = tile_bytes(Shape::kKeys, kHeadDim);
   Ring ring;
   int parity = 0;
-  for (int round = 0; round * num_blocks() < args.work.num_items; ++round) {
+  for (int round = 0; round * num_blocks() < args.tiles.num_items; ++round) {
     const int at = item_of_round(round, block_number(), num_blocks());
-    if (at >= args.work.num_items) continue;
-    const TileItem item = args.work.items[at];
+    if (at >= args.tiles.num_items) continue;
+    const TileItem item = args.tiles.items[at];
     handovers.item.empty.wait(parity ^ 1);
     handovers.item.full.arrive_and_expect(2 * kItemBytes);
     load_tile<kTileRows, kHeadDim>(shared + Shape::kQ, args.q, handovers.item.full, item.head, item.row_begin);
     load_tile<kTileRows, kHeadDim>(shared + Shape::kDout, args.dout, handovers.item.full, item.head, item.row_begin);
     parity ^= 1;
     const int kv_head = item.head / args.heads_per_kv_head;
-    for (Walk<Shape::kKeys> walk(args.work.segments, item); walk.next(); ring.advance()) {
+    for (Walk<Shape::kKeys> walk(args.tiles.segments, item); walk.next(); ring.advance()) {
       Handover &k = handovers.k[ring.stage], &v = handovers.v[ring.stage];
       k.empty.wait(ring.parity ^ 1);
       k.full.arrive_and_expect(kKeyBytes);
@@ -51,10 +51,10 @@ __device__ __forceinline__ void compute(const BackwardArgs& args, unsigned char*
   const float scale_log2 = args.scale * kLog2E;
   Ring ring;
   int parity = 0;
-  for (int round = 0; round * num_blocks() < args.work.num_items; ++round) {
+  for (int round = 0; round * num_blocks() < args.tiles.num_items; ++round) {
     const int at = item_of_round(round, block_number(), num_blocks());
-    if (at >= args.work.num_items) continue;
-    const TileItem item = args.work.items[at];
+    if (at >= args.tiles.num_items) continue;
+    const TileItem item = args.tiles.items[at];
     const int first = item.row_begin + group_row;
     float lse_log2[2], delta[2];
 #pragma unroll
@@ -70,7 +70,7 @@ __device__ __forceinline__ void compute(const BackwardArgs& args, unsigned char*
 
     handovers.item.full.wait(parity);
     parity ^= 1;
-    for (Walk<Shape::kKeys> walk(args.work.segments, item); walk.next(); ring.advance()) {
+    for (Walk<Shape::kKeys> walk(args.tiles.segments, item); walk.next(); ring.advance()) {
       Handover &k_handover = handovers.k[ring.stage], &v_handover = handovers.v[ring.stage];
       unsigned char* const k = shared + Shape::kK + ring.stage * kKeyBytes;
       k_handover.full.wait(ring.parity);

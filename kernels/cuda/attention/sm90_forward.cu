@@ -24,16 +24,16 @@ __device__ __forceinline__ void bring(const ForwardArgs& args, unsigned char* sh
   prefetch(args.v);
   Ring ring;
   int parity = 0;
-  for (int round = 0; round * num_blocks() < args.work.num_items; ++round) {
+  for (int round = 0; round * num_blocks() < args.tiles.num_items; ++round) {
     const int at = item_of_round(round, block_number(), num_blocks());
-    if (at >= args.work.num_items) continue;
-    const TileItem item = args.work.items[at];
+    if (at >= args.tiles.num_items) continue;
+    const TileItem item = args.tiles.items[at];
     handovers.q.empty.wait(parity ^ 1);
     handovers.q.full.arrive_and_expect(kQBytes);
     load_tile<kTileRows, kHeadDim>(shared + Shape::kQ, args.q, handovers.q.full, item.head, item.row_begin);
     parity ^= 1;
     const int kv_head = item.head / args.heads_per_kv_head;
-    for (Walk<Shape::kKeys> walk(args.work.segments, item); walk.next(); ring.advance()) {
+    for (Walk<Shape::kKeys> walk(args.tiles.segments, item); walk.next(); ring.advance()) {
       Handover &k = handovers.k[ring.stage], &v = handovers.v[ring.stage];
       k.empty.wait(ring.parity ^ 1);
       k.full.arrive_and_expect(kKeyBytes);
@@ -89,15 +89,15 @@ __device__ __forceinline__ void compute(const ForwardArgs& args, unsigned char* 
   const float scale_log2 = args.scale * kLog2E;
   Ring scores_ring, values_ring;  // that of values lags one tile behind
   int parity = 0;
-  for (int round = 0; round * num_blocks() < args.work.num_items; ++round) {
+  for (int round = 0; round * num_blocks() < args.tiles.num_items; ++round) {
     const int at = item_of_round(round, block_number(), num_blocks());
-    if (at >= args.work.num_items) continue;
-    const TileItem item = args.work.items[at];
+    if (at >= args.tiles.num_items) continue;
+    const TileItem item = args.tiles.items[at];
     const int first = item.row_begin + group_row;
     Softmax softmax;
     float o[kHeadDim / 2], s[Shape::kKeys / 2], shrink[2];
     std::uint32_t p[Shape::kKeys / kProductDepth][4];
-    Walk<Shape::kKeys> walk(args.work.segments, item);
+    Walk<Shape::kKeys> walk(args.tiles.segments, item);
 
     const auto start_scores = [&] {
       handovers.k[scores_ring.stage].full.wait(scores_ring.parity);

@@ -5,7 +5,7 @@
 
 #include "device/bulk_copy.cuh"
 #include "device/launch.cuh"
-#include "kernels/cuda/attention/attention_tiles.h"
+#include "kernels/cuda/attention/device_tiles.h"
 
 namespace longspan::cuda::sm90 {
 
@@ -16,16 +16,9 @@ struct Rows {
   __device__ float* at(std::int64_t row, int head) const { return data + row * row_stride + head * head_stride; }
 };
 
-// Items and segments of attention_tiles.h, in the device's memory.
-struct Work {
-  const TileItem* items = nullptr;
-  const TileSegment* segments = nullptr;
-  int num_items = 0;
-};
-
 struct ForwardArgs {
   TensorMap q, k, v;
-  Work work;
+  DeviceTiles tiles;
   Rows out, lse;
   int num_queries = 0, heads_per_kv_head = 1;
   float scale = 0;
@@ -34,7 +27,7 @@ struct ForwardArgs {
 
 struct BackwardArgs {
   TensorMap q, k, v, dout;
-  Work work;
+  DeviceTiles tiles;
   Rows lse, delta;
   Rows dq;      // of the kernel for queries
   Rows dk, dv;  // of the kernel for keys
