@@ -92,6 +92,32 @@ inline void pack_lane_statistics(const AttentionBackward& args, const Block& blo
   }
 }
 
+// Lanes that none of the block's tasks gives become as those beyond the block: products over a panel multiply what they
+// hold by probabilities of 0, and it may be NaN.
+inline void clear_lanes_outside(const AttentionBackward& args, std::span<const std::int32_t> tasks, const Block& block,
+                                const BackwardScratch& s) {
+  std::array<bool, BlockShape::kMaxLanes> given{};
+  for (const std::int32_t t : tasks) {
+    const TaskWindow window = window_of(args.tasks[t], block);
+    for (std::int64_t row = window.row_begin; row < window.row_end; ++row)
+      for (std::int64_t head = window.head_begin; head < window.head_end; ++head)
+        given[row * block.num_heads + head] = true;
+  }
+  const auto clear_column = [](float* panels, std::int64_t lane, std::int64_t width) {
+    float* column = panels + lane / kPanel * width * kPanel + lane % kPanel;
+    for (std::int64_t e = 0; e < width; ++e) column[e * kPanel] = 0.0f;
+  };
+  for (std::int64_t lane = 0; lane < block.num_lanes(); ++lane) {
+    if (given[lane]) continue;
+    clear_column(s.query, lane, args.desc.head_dim);
+    clear_column(s.dout, lane, args.desc.value_dim);
+    std::fill_n(s.query_rows + lane * s.head_width, s.head_width, 0.0f);
+    std::fill_n(s.dout_rows + lane * s.value_width, s.value_width, 0.0f);
+    s.lse[lane] = std::numeric_limits<float>::infinity();
+    s.delta[lane] = 0.0f;
+  }
+}
+
 // Scores become probabilities, dprobabilities (in `dscores`) become gradients of the scaled scores.
 HWY_INLINE void softmax_backward_panel(std::int64_t size, float scale, const float* HWY_RESTRICT lse,
                                        const float* HWY_RESTRICT delta, float* HWY_RESTRICT scores,
@@ -223,6 +249,7 @@ void backward_block(const AttentionBackward& args, const BlockShape& shape, cons
       if (want_query) std::fill_n(s.dquery, panels * kPanel * head_dim, 0.0f);
       if (want_keys) pack_lane_rows<T>(args.q, block, s.head_width, s.query_rows);
       if (want_keys) pack_lane_rows<T>(args.dout, block, s.value_width, s.dout_rows);
+      clear_lanes_outside(args, tasks, block, s);
       packed = true;
     }
     for (std::int64_t key = window.key_begin; key < window.key_end; key += shape.key_tile) {

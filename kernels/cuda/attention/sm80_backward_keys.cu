@@ -98,6 +98,15 @@ __global__ void __launch_bounds__(BackwardKeys<kWidth>::kWarps* kWarp, 1)
       const bf16* const q = stages + stage * 2 * kStepElements;
       const bf16* const dout = q + kStepElements;
       const RowTerms* const row_term = terms + stage * kStep + (lane() & 3) * 2;
+      const auto hide_unseen = [&](Sums<kStep>& x, float value) {
+        if (now.rows.is_whole(kStep)) return;
+        const TileSegment segment = args.tiles.segments[now.rows.segment];
+        RowRange seen[2];
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          seen[half] = rows_seen_by(segment, item.row_begin + first_lane + half * 8 + lane() / 4, now.head);
+        set_unseen(x, value, seen, now.rows.begin);
+      };
 
       Sums<kStep> scores[1];
       scores[0].clear();
@@ -106,14 +115,7 @@ __global__ void __launch_bounds__(BackwardKeys<kWidth>::kWarps* kWarp, 1)
       for (int n = 0; n < Sums<kStep>::kTiles; ++n)
 #pragma unroll
         for (int e = 0; e < 4; ++e) scores[0].at[n][e] = fma(scores[0].at[n][e], factor, -row_term[n * 8 + e % 2].lse);
-      if (!now.rows.is_whole(kStep)) {
-        const TileSegment segment = args.tiles.segments[now.rows.segment];
-        RowRange seen[2];
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          seen[half] = rows_seen_by(segment, item.row_begin + first_lane + half * 8 + lane() / 4, now.head);
-        mask_scores(scores[0], seen, now.rows.begin);
-      }
+      hide_unseen(scores[0], -infinity());
 #pragma unroll
       for (int n = 0; n < Sums<kStep>::kTiles; ++n)
 #pragma unroll
@@ -127,6 +129,7 @@ __global__ void __launch_bounds__(BackwardKeys<kWidth>::kWarps* kWarp, 1)
         for (int n = 0; n < Sums<kStep>::kTiles; ++n)
 #pragma unroll
           for (int e = 0; e < 4; ++e) scores[0].at[n][e] *= dscores[0].at[n][e] - row_term[n * 8 + e % 2].delta;
+        hide_unseen(scores[0], 0.0f);  // values of rows outside the task may be NaN
         add_weighted_rows<kWidth, kStep, 1>(dk, scores, q);
       }
       now = next;

@@ -65,6 +65,17 @@ __global__ void __launch_bounds__(BackwardQueries<kWidth>::kWarps* kWarp, 1)
       commit_copies();
       const bf16* const k = stages + stage * 2 * kStepElements;
       const bf16* const v = k + kStepElements;
+      const auto hide_unseen = [&](Sums<kStep>& x, float value) {
+        if (now.is_whole(kStep)) return;
+        const TileSegment segment = args.tiles.segments[now.segment];
+        RowRange seen[2];
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int lane_of_row = first_lane + half * 8 + lane() / 4;
+          seen[half] = rows_seen_by(segment, row_of(lane_of_row), head_of(lane_of_row));
+        }
+        set_unseen(x, value, seen, now.begin);
+      };
 
       Sums<kStep> scores[1], dscores[1];
       scores[0].clear();
@@ -75,21 +86,13 @@ __global__ void __launch_bounds__(BackwardQueries<kWidth>::kWarps* kWarp, 1)
       for (int n = 0; n < Sums<kStep>::kTiles; ++n)
 #pragma unroll
         for (int e = 0; e < 4; ++e) scores[0].at[n][e] = fma(scores[0].at[n][e], factor, -terms[e / 2].lse);
-      if (!now.is_whole(kStep)) {
-        const TileSegment segment = args.tiles.segments[now.segment];
-        RowRange seen[2];
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int lane_of_row = first_lane + half * 8 + lane() / 4;
-          seen[half] = rows_seen_by(segment, row_of(lane_of_row), head_of(lane_of_row));
-        }
-        mask_scores(scores[0], seen, now.begin);
-      }
+      hide_unseen(scores[0], -infinity());
 #pragma unroll
       for (int n = 0; n < Sums<kStep>::kTiles; ++n)
 #pragma unroll
         for (int e = 0; e < 4; ++e)
           dscores[0].at[n][e] = exp2(scores[0].at[n][e]) * (dscores[0].at[n][e] - terms[e / 2].delta);
+      hide_unseen(dscores[0], 0.0f);  // dout and delta of rows outside the task may be NaN
       add_weighted_rows<kWidth, kStep, 1>(dq, dscores, k);
       now = next;
     }

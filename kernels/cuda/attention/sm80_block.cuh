@@ -160,15 +160,15 @@ __device__ __forceinline__ void add_weighted_rows(Sums<kWidth> (&sums)[kRowTiles
   }
 }
 
-// What a row does not see becomes -infinity; the step begins with row `begin` of the moving side.
+// What a row does not see becomes `value`; the step begins with row `begin` of the moving side.
 template <int kStep>
-__device__ __forceinline__ void mask_scores(Sums<kStep>& scores, const RowRange (&seen)[2], int begin) {
+__device__ __forceinline__ void set_unseen(Sums<kStep>& x, float value, const RowRange (&seen)[2], int begin) {
 #pragma unroll
   for (int n = 0; n < Sums<kStep>::kTiles; ++n)
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int key = begin + n * 8 + (lane() & 3) * 2 + e % 2;
-      if (key < seen[e / 2].begin || key >= seen[e / 2].end) scores.at[n][e] = -infinity();
+      if (key < seen[e / 2].begin || key >= seen[e / 2].end) x.at[n][e] = value;
     }
 }
 

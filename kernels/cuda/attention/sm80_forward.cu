@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(Forward<kWidth>::kWarps* kWarp, Forward<kWidth
             const int lane_of_row = first_lane + t * kMatrixRows + half * 8 + lane() / 4;
             seen[half] = rows_seen_by(segment, row_of(lane_of_row), head_of(lane_of_row));
           }
-          mask_scores(scores[t], seen, now.begin);
+          set_unseen(scores[t], -infinity(), seen, now.begin);
         }
       }
 #pragma unroll
