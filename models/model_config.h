@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/ops/attention.h"
+
 namespace longspan {
 
 enum class RopeScalingKind : std::uint8_t { kNone, kLinear, kNtk, kYarn, kLlama3 };
@@ -45,6 +47,7 @@ struct ModelConfig {
   double rope_theta = 10000;
   RopeScaling rope_scaling = {};
   std::vector<AttentionKind> pattern{AttentionKind{}};  // layer l uses pattern[l % size]
+  SoftmaxOrigin softmax_origin = SoftmaxOrigin::kMaximum;
   Recompute recompute = Recompute::kNone;
   Offload offload = Offload::kNone;  // kActivations: with Recompute::kSelective alone
   std::int64_t mlp_chunk = 0;        // tokens that the MLP takes at a time, with Recompute::kSelective alone; 0: all

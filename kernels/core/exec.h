@@ -7,17 +7,12 @@
 
 namespace longspan {
 
-// Whether the same inputs must give the same bits. Speed that only kMayDiffer allows comes from sums of floats whose
-// order is not fixed.
-enum class Repeat : std::uint8_t { kBitForBit, kMayDiffer };
-
 struct Exec {
   Device device = Device::kCpu;
   int num_threads = 1;                       // OpenMP threads an operator of this rank may use
   Arena* workspace = nullptr;                // scratch; operators open a Scope in it and leave it as they found it
   DeviceRuntime* runtime = &host_runtime();  // of `device`
   Stream stream{};  // operators queue their work here and return; on the host it is done when they return
-  Repeat repeat = Repeat::kBitForBit;
   int reserved_multiprocessors = 0;  // of a GPU: left to communication by kernels that would fill all of them
 };
 

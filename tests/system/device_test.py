@@ -79,6 +79,16 @@ class Device(SystemTest):
         self.assertEqual(self.tensors_of("here", 5), self.tensors_of("away", 5))
         self.assertLess(self.peak_mib("away"), self.peak_mib("here"))
 
+    def test_choices_of_attention_reach_its_kernels(self):
+        self.options[0] = "--run.steps=3"
+        words = [*ON_GPU, "--run.precision=bf16"]
+        plain = self.curve("plain", *words)
+        # Fewer blocks share the same items: no bit changes. Rounding from another origin changes some, and no more.
+        self.assertEqual(self.curve("fewer", *words, "--parallel.comm_sms=3"), plain)
+        below = self.curve("below", *words, "--model.softmax_origin=below_one")
+        self.assertNotEqual(below, plain)
+        self.assertLess(distance(below, plain), 1e-2)
+
     def test_the_probe_validates_and_text_comes(self):
         output = self.train("probed", "--ranks", 2, "--run.parity_probe=true", "--run.steps=1", *ON_GPU)
         self.assertRegex(output, r"softmax causal: out \S+, lse \S+, dq \S+, dk \S+, dv \S+: the same\n")

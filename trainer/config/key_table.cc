@@ -91,6 +91,12 @@ std::vector<Key> model_keys() {
       {"model.tie_embeddings", model(&C::tie_embeddings), "The output layer shares the embedding's weights"},
       {"model.qk_norm", model(&C::qk_norm), "RMSNorm on each query and key head"},
       {"model.qkv_bias", model(&C::qkv_bias), "Query, key and value projections have a bias"},
+      {"model.softmax_origin",
+       ChosenPlace{[](const Config& c) { return static_cast<std::size_t>(c.model.softmax_origin); },
+                   [](Config& c, std::size_t i) { c.model.softmax_origin = static_cast<SoftmaxOrigin>(i); }},
+       "What probabilities that are rounded to bfloat16 are measured from: a row's maximum, where they can be exactly 1 "
+       "and their sums biased, or a little above it (below_one), where they cannot; on GPUs, with bf16",
+       {.choices = {"maximum", "below_one"}}},
       {"model.recompute",
        ChosenPlace{[](const Config& c) { return static_cast<std::size_t>(c.model.recompute); },
                    [](Config& c, std::size_t i) { c.model.recompute = static_cast<Recompute>(i); }},
@@ -266,6 +272,10 @@ std::vector<Key> parallel_keys() {
        parallel(&C::ranks_per_node),
        "Ranks that share fast links, for schemes that mind; auto: those of a host, all where nothing is started",
        {.unit = "ranks", .at_least = 1, .zero = Zero::kAuto}},
+      {"parallel.comm_sms",
+       parallel(&C::comm_sms),
+       "Multiprocessors of a GPU that attention leaves to transfers between ranks",
+       {.unit = "multiprocessors", .at_least = 0, .at_most = 1024}},
       {"parallel.compress_keys",
        parallel(&C::compress_keys),
        "How keys and values are written to travel between the ranks of a context group; bf16 and int8 (a byte a number "

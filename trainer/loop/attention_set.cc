@@ -13,7 +13,8 @@ AttentionDesc attention_desc(const ModelConfig& model, const AttentionKind& kind
           .kv_heads = model.kv_heads,
           .head_dim = model.head_dim,
           .value_dim = model.head_dim,
-          .scale = kind.scale.value_or(static_cast<float>(scale))};
+          .scale = kind.scale.value_or(static_cast<float>(scale)),
+          .origin = model.softmax_origin};
 }
 
 HopFormats hop_formats(const ParallelConfig& parallel) {

@@ -44,6 +44,7 @@ Learner::Learner(const Config& config, Mesh& mesh, const RankDevice& device, int
       model_(config.model, precision_of(config.run), Gradients::kKeep, weights_),
       optimizer_(config.optimizer, model_.parameters(), state_) {
   LS_CHECK(budget.device == device.device(), "a budget for {} on {}", name_of(budget.device), device.name());
+  exec_.reserved_multiprocessors = static_cast<int>(config.parallel.comm_sms);
   const Tensor gradients = model_.all_gradients();
   gradients_ = mesh.world().register_memory(gradients.data, gradients.num_bytes());
   model_.initialize(exec_, config.run.seed);
