@@ -237,7 +237,9 @@ TEST(LocalFaults, DeviceBuffersOutliveTheCopiesOfAFailingRank) {
       LazyDevice& device = devices[static_cast<std::size_t>(comm.rank())];
       const auto group = comm.split(0, comm.rank());
       group->use_device(device, device.make_stream(StreamUse::kCompute));
-      const auto release = [&](void* memory) { host_runtime().release(memory, 100'000); };
+      // Gives memory back once all its streams hold is done, as devices do: copies that a wait() has ordered are among
+      // it.
+      const auto release = [&](void* memory) { device.release(memory, 100'000); };
       const std::unique_ptr<void, decltype(release)> out(device.allocate(100'000), release);
       const std::unique_ptr<void, decltype(release)> in(device.allocate(100'000), release);
       const Send send{(comm.rank() + 1) % 3, out.get(), 100'000, Device::kCuda};

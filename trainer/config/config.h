@@ -50,8 +50,8 @@ struct ParallelConfig {
   std::int64_t data = 1;
   std::int64_t context = 0;  // 0 ("auto"): ranks / data
   std::string context_scheme = "striped";
-  std::int64_t ranks_per_node = 0;                                  // 0 ("auto"): as the launcher placed them
-  std::int64_t comm_sms = 0;  // multiprocessors of a GPU that attention leaves to transfers
+  std::int64_t ranks_per_node = 0;  // 0 ("auto"): as the launcher placed them
+  std::int64_t comm_sms = 0;        // multiprocessors of a GPU that attention leaves to transfers
   std::string compress_keys = "none", compress_gradients = "none";  // none, bf16, int8
   std::int64_t micro_batches = 0;  // 0 ("auto"): one sequence each; divides global_batch / data
 };

@@ -94,7 +94,8 @@ std::vector<Key> model_keys() {
       {"model.softmax_origin",
        ChosenPlace{[](const Config& c) { return static_cast<std::size_t>(c.model.softmax_origin); },
                    [](Config& c, std::size_t i) { c.model.softmax_origin = static_cast<SoftmaxOrigin>(i); }},
-       "What probabilities that are rounded to bfloat16 are measured from: a row's maximum, where they can be exactly 1 "
+       "What probabilities that are rounded to bfloat16 are measured from: a row's maximum, where they can be exactly "
+       "1 "
        "and their sums biased, or a little above it (below_one), where they cannot; on GPUs, with bf16",
        {.choices = {"maximum", "below_one"}}},
       {"model.recompute",
