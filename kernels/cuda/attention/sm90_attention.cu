@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cuda/attention/sm90_kernels.h"
+#include "kernels/cuda/attention/sm90_kernels.cuh"
 #include "kernels/cuda/attention/sm90_shapes.h"
 #include "kernels/cuda/cuda_kernels.h"
 
@@ -18,7 +18,9 @@ Refusal why_unsupported(const AttentionDesc& desc) {
   if (desc.head_dim != desc.value_dim || (desc.head_dim != 64 && desc.head_dim != 128))
     return fmt::format("takes heads of size 64/64 and 128/128, not {}/{}", desc.head_dim, desc.value_dim);
   if (!(desc.scale > 0)) return fmt::format("takes a positive scale, not {}", desc.scale);
-  if (const int found = properties_of(Exec{}).compute_capability; found != kCapability)
+  const int found = current_capability();
+  if (found == 0) return "needs a GPU of compute capability 9.0, and there is none";
+  if (found != kCapability)
     return fmt::format("needs a GPU of compute capability 9.0, not {}.{}", found / 10, found % 10);
   return std::nullopt;
 }

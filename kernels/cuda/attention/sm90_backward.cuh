@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/attention/sm90_block.cuh"
-#include "kernels/cuda/attention/sm90_kernels.h"
+#include "kernels/cuda/attention/sm90_kernels.cuh"
 
 namespace longspan::cuda::sm90 {
 

@@ -5,7 +5,7 @@
 // positive. An item ends with one merge into the carry (attention.h), which only this block touches.
 #include "kernels/cuda/attention/sm90_block.cuh"
 #include "kernels/cuda/attention/sm90_carry.cuh"
-#include "kernels/cuda/attention/sm90_kernels.h"
+#include "kernels/cuda/attention/sm90_kernels.cuh"
 #include "kernels/cuda/attention/softmax_origin.h"
 
 namespace longspan::cuda::sm90 {

@@ -40,4 +40,8 @@ const DeviceProperties& properties_of(const Exec&) {
   return kProperties;
 }
 
+int current_capability() {
+  return properties_of({}).compute_capability;
+}
+
 }  // namespace longspan::cuda

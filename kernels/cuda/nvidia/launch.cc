@@ -38,6 +38,16 @@ const DeviceProperties& properties_of(const Exec&) {
   return properties[place];
 }
 
+int current_capability() {
+  int device = 0, major = 0, minor = 0;
+  const bool answers = cudaGetDevice(&device) == cudaSuccess &&
+                       cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+                       cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess;
+  if (answers) return 10 * major + minor;
+  cudaGetLastError();  // that there is none is the answer; it must not surface at a later call
+  return 0;
+}
+
 void detail::launch_kernel(const Exec& exec, std::string_view name, const Launch& how, const void* kernel,
                            void** arguments) {
   cudaError_t status = cudaSuccess;

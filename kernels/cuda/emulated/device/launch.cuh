@@ -51,6 +51,8 @@ struct DeviceProperties {
   int compute_capability = 0;  // 80, 90
 };
 const DeviceProperties& properties_of(const Exec& exec);
+// Of the calling thread's current device; 0 where there is none. Does not throw: for those who refuse.
+int current_capability();
 
 // The block's dynamic shared memory, aligned to 1024 bytes.
 __device__ inline unsigned char* dynamic_shared() {
