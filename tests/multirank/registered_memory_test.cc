@@ -40,6 +40,7 @@ void send_round(const DeviceRank& rank, Communicator& comm, std::byte* from, std
   const int next = (comm.rank() + 1) % comm.size(), before = (comm.rank() + comm.size() - 1) % comm.size();
   const int sent = 100 + comm.rank();
   rank.runtime.copy(rank.compute, from, &sent, sizeof sent);
+  rank.runtime.synchronize(rank.compute);  // a lazy device would read it later, and a failing rank has left by then
   const Send send{next, from, sizeof sent, Device::kCuda};
   const Receive receive{before, to, sizeof sent, Device::kCuda};
   comm.start({&send, 1}, {&receive, 1}, "round")->wait();
