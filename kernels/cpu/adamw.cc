@@ -3,37 +3,16 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/adamw.cc"
 #include <hwy/foreach_target.h>
 
-#include <cmath>
 #include <type_traits>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/vector-inl.h"
 #include "kernels/ops/kernel_list.h"
+#include "kernels/reference/adamw_factors.h"
 #include "kernels/reference/stochastic_rounding.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace longspan::cpu::HWY_NAMESPACE {
-
-// The factors of one step, formed in double and rounded once.
-struct AdamWFactors {
-  float grad_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_correction1, inverse_correction2, eps;
-  float lr, weight_decay;
-};
-
-inline AdamWFactors factors_of(const AdamW& args) {
-  const auto step = static_cast<double>(args.step);
-  const double beta1 = args.beta1, beta2 = args.beta2;
-  return {.grad_scale = args.grad_scale,
-          .beta1 = args.beta1,
-          .one_minus_beta1 = static_cast<float>(1 - beta1),
-          .beta2 = args.beta2,
-          .one_minus_beta2 = static_cast<float>(1 - beta2),
-          .inverse_correction1 = static_cast<float>(1 / (1 - std::pow(beta1, step))),
-          .inverse_correction2 = static_cast<float>(1 / (1 - std::pow(beta2, step))),
-          .eps = args.eps,
-          .lr = args.lr,
-          .weight_decay = args.weight_decay};
-}
 
 template <class Copy>
 void adamw_typed(const AdamW& args, std::int64_t begin, std::int64_t end) {

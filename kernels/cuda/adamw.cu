@@ -1,10 +1,10 @@
 // AdamW on flat tensors: weight, moments and gradient are read once, and weight, moments and copy written once.
-#include <cmath>
 
 #include "device/launch.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/plan.h"
 #include "kernels/cuda/rows.cuh"
+#include "kernels/reference/adamw_factors.h"
 #include "kernels/reference/stochastic_rounding.h"
 
 namespace longspan::cuda {
@@ -12,34 +12,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// The factors of one step, formed in double and rounded once.
-struct Factors {
-  float grad_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_correction1, inverse_correction2, eps;
-  float lr, weight_decay;
-};
-
-Factors factors_of(const AdamW& args) {
-  const auto step = static_cast<double>(args.step);
-  const double beta1 = args.beta1, beta2 = args.beta2;
-  return {.grad_scale = args.grad_scale,
-          .beta1 = args.beta1,
-          .one_minus_beta1 = static_cast<float>(1 - beta1),
-          .beta2 = args.beta2,
-          .one_minus_beta2 = static_cast<float>(1 - beta2),
-          .inverse_correction1 = static_cast<float>(1 / (1 - std::pow(beta1, step))),
-          .inverse_correction2 = static_cast<float>(1 / (1 - std::pow(beta2, step))),
-          .eps = args.eps,
-          .lr = args.lr,
-          .weight_decay = args.weight_decay};
-}
-
 template <class Copy>
 struct UpdateArgs {
   float *weight, *m, *v;
   const float* grad;
   Copy* copy;  // null: none
   std::int64_t count;
-  Factors factors;
+  AdamWFactors factors;
   CopyRounding rounding;
   std::uint64_t seed;
   Access access;
@@ -47,7 +26,7 @@ struct UpdateArgs {
 
 template <class Copy>
 __global__ void __launch_bounds__(kThreads) update_kernel(UpdateArgs<Copy> a) {
-  const Factors& f = a.factors;
+  const AdamWFactors& f = a.factors;
   const std::int64_t step = std::int64_t{gridDim.x} * kThreads * kChunk;
   for (std::int64_t begin = (std::int64_t{blockIdx.x} * kThreads + threadIdx.x) * kChunk; begin < a.count;
        begin += step) {

@@ -132,6 +132,11 @@ void check_offload(const Config& config, Relations& relations) {
                     "activations needs model.recompute: selective; what else layers keep would stay on the GPU");
 }
 
+void check_comm_sms(const Config& config, Relations& relations) {
+  relations.require(config.parallel.comm_sms == 0 || config.run.device != "cpu", {"parallel.comm_sms", "run.device"},
+                    fmt::format("{} multiprocessors are a GPU's, and run.device is cpu", config.parallel.comm_sms));
+}
+
 void check_mlp_chunk(const ModelConfig& model, Relations& relations) {
   relations.require(
       model.mlp_chunk == 0 || model.recompute == Recompute::kSelective, {"model.mlp_chunk", "model.recompute"},
@@ -157,6 +162,7 @@ void resolve_relations(Config& config, const GivenKeys& given, Faults& faults) {
   check_data(config.data, relations);
   check_parallel(config, relations);
   check_offload(config, relations);
+  check_comm_sms(config, relations);
   check_mlp_chunk(config.model, relations);
 }
 

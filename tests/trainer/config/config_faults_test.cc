@@ -186,6 +186,12 @@ TEST(ConfigFaults, RelationsNameBothKeys) {
   EXPECT_EQ(
       fault("data: {global_batch: 8}\n", {{"parallel.data", "2"}, {"parallel.micro_batches", "3"}}),
       "--parallel.micro_batches: 3 does not divide the 4 sequences of a data rank (data.global_batch / parallel.data)");
+  EXPECT_EQ(
+      fault("model: {mlp_chunk: 64}"),
+      "x.yaml:1: model.mlp_chunk: 64 needs model.recompute: selective; else each chunk's tensors would be kept all "
+      "the same");
+  EXPECT_EQ(fault("run: {device: cpu}\nparallel: {comm_sms: 8}\n"),
+            "x.yaml:2: parallel.comm_sms: 8 multiprocessors are a GPU's, and run.device is cpu");
   EXPECT_EQ(fault("data: {train: [a, b], weights: [1]}"),
             "x.yaml:1: data.weights: 1 weights for 2 sources in data.train");
   EXPECT_EQ(fault("data: {train: synthetic:passkeys}"),

@@ -44,6 +44,7 @@ class RandomConfig {
       config.model.recompute = Recompute::kSelective;
       if (config.run.device == "cpu") config.run.device = "cuda";
     }
+    if (config.parallel.comm_sms > 0 && config.run.device == "cpu") config.run.device = "cuda";
     if (config.model.mlp_chunk > 0) config.model.recompute = Recompute::kSelective;
     config.parallel.micro_batches = integer(4);
     config.data.global_batch = config.parallel.data * std::max<std::int64_t>(1, config.parallel.micro_batches) * 2;
