@@ -49,9 +49,16 @@ class MixtureLoader : public Loader {
       : sources_(std::move(sources)), weights_(std::move(weights)), mixture_(weights_, seed), seed_(seed) {}
 
   PackedSequence at(std::int64_t index) const override {
-    LS_CHECK(index >= 0, "sequence {}", index);
-    const Mixture::Draw draw = mixture_.at(index);
+    const Mixture::Draw draw = draw_at(index);
     return sources_[draw.source]->at(draw.index);
+  }
+  std::vector<std::int64_t> lengths_of(std::int64_t index) const override {
+    const Mixture::Draw draw = draw_at(index);
+    return sources_[draw.source]->lengths_of(draw.index);
+  }
+  PackedSequence documents_of(std::int64_t index, std::span<const std::int64_t> places) const override {
+    const Mixture::Draw draw = draw_at(index);
+    return sources_[draw.source]->documents_of(draw.index, places);
   }
   std::int64_t sequences_per_epoch() const override {
     std::int64_t sum = 0;
@@ -78,6 +85,10 @@ class MixtureLoader : public Loader {
   }
 
  private:
+  Mixture::Draw draw_at(std::int64_t index) const {
+    LS_CHECK(index >= 0, "sequence {}", index);
+    return mixture_.at(index);
+  }
   std::vector<std::unique_ptr<SequenceSource>> sources_;
   std::vector<double> weights_;
   Mixture mixture_;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,10 @@ class Loader {
  public:
   virtual ~Loader() = default;
   virtual PackedSequence at(std::int64_t index) const = 0;
+  // Lengths of that sequence's documents, in order; their tokens are not read.
+  virtual std::vector<std::int64_t> lengths_of(std::int64_t index) const = 0;
+  // That sequence with some of its documents alone, by their places in it and in this order. Reads no others.
+  virtual PackedSequence documents_of(std::int64_t index, std::span<const std::int64_t> places) const = 0;
   virtual std::int64_t sequences_per_epoch() const = 0;  // of the whole mixture; informative
   virtual std::string describe() const = 0;              // sources, documents, tokens, epochs' length
   virtual std::uint64_t fingerprint() const = 0;         // of the data and its order; a resumed run compares it

@@ -1,11 +1,10 @@
 #include "trainer/data/token_source.h"
 
 #include <algorithm>
-#include <map>
-#include <mutex>
 #include <numeric>
 
 #include "kernels/core/error.h"
+#include "trainer/data/document_packing.h"
 #include "trainer/data/passkey.h"
 #include "trainer/data/random.h"
 
@@ -16,22 +15,12 @@ std::size_t at_index(std::int64_t index) {
   return static_cast<std::size_t>(index);
 }
 
-std::vector<std::int64_t> epoch_order(std::int64_t count, const SourceOptions& options, std::int64_t epoch) {
-  if (options.shuffle_seed) {
-    return shuffled_order(count, mix_seeds(*options.shuffle_seed, 0, static_cast<std::uint64_t>(epoch)));
-  }
-  std::vector<std::int64_t> order(at_index(count));
-  std::iota(order.begin(), order.end(), std::int64_t{0});
-  return order;
-}
-
-// Adds tokens [begin, begin + length) of a document, with the label of the last even where the piece is cut there.
-void add_piece(const TokenFile& file, std::int64_t document, std::int64_t begin, std::int64_t length,
-               PackedSequence& sequence) {
-  const bool cut = begin + length < file.document_length(document);
+// Adds a piece of a document, with the label of its last token even where the document is cut there.
+void add_piece(const TokenFile& file, const DocumentPiece& piece, PackedSequence& sequence) {
+  const bool cut = piece.begin + piece.length < file.document_length(piece.document);
   const std::size_t before = sequence.tokens.size();
-  sequence.tokens.resize(before + at_index(length) + (cut ? 1 : 0));
-  file.read(file.document_begin(document) + begin, std::span(sequence.tokens).subspan(before));
+  sequence.tokens.resize(before + at_index(piece.length) + (cut ? 1 : 0));
+  file.read(file.document_begin(piece.document) + piece.begin, std::span(sequence.tokens).subspan(before));
   sequence.labels.insert(sequence.labels.end(), sequence.tokens.begin() + static_cast<std::ptrdiff_t>(before) + 1,
                          sequence.tokens.end());
   if (cut) {
@@ -39,45 +28,61 @@ void add_piece(const TokenFile& file, std::int64_t document, std::int64_t begin,
   } else {
     sequence.labels.push_back(-1);
   }
-  sequence.cu_seqlens.push_back(sequence.cu_seqlens.back() + length);
+  sequence.cu_seqlens.push_back(sequence.cu_seqlens.back() + piece.length);
 }
 
-// What an epoch needs, made when it is first met. Two are kept: a sequence may lie across the end of one.
-template <class Epoch>
-class EpochCache {
+// Sequences that are pieces of a file's documents.
+class FileSource : public SequenceSource {
  public:
-  template <class Make>
-  std::shared_ptr<const Epoch> get(std::int64_t epoch, const Make& make) const {
-    const std::lock_guard lock(mutex_);
-    std::shared_ptr<const Epoch>& entry = epochs_[epoch];
-    if (!entry) entry = std::make_shared<const Epoch>(make(epoch));
-    const std::shared_ptr<const Epoch> found = entry;
-    while (epochs_.size() > 2) {
-      const auto oldest = epochs_.begin();
-      epochs_.erase(oldest->first == epoch ? std::next(oldest) : oldest);
-    }
-    return found;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  mutable std::map<std::int64_t, std::shared_ptr<const Epoch>> epochs_;
-};
-
-std::string describe_file(const TokenFile& file) {
-  return fmt::format("{}: {} documents, {} tokens of {}", file.path(), file.num_documents(), file.num_tokens(),
-                     file.tokenizer_name());
-}
-
-class ConcatSource : public SequenceSource {
- public:
-  ConcatSource(std::shared_ptr<const TokenFile> file, const SourceOptions& options)
+  FileSource(std::shared_ptr<const TokenFile> file, const SourceOptions& options)
       : file_(std::move(file)), options_(options) {}
 
-  PackedSequence at(std::int64_t index) const override {
+  std::vector<std::int64_t> lengths_of(std::int64_t index) const override {
+    std::vector<std::int64_t> lengths;
+    for (const DocumentPiece& piece : pieces_of(index)) lengths.push_back(piece.length);
+    return lengths;
+  }
+  PackedSequence documents_of(std::int64_t index, std::span<const std::int64_t> places) const override {
+    const std::vector<DocumentPiece> pieces = pieces_of(index);
     PackedSequence sequence;
     sequence.cu_seqlens = {0};
-    const std::int64_t length = options_.sequence_length, epoch_tokens = file_->num_tokens();
+    for (const std::int64_t place : places) {
+      LS_CHECK(place >= 0 && at_index(place) < pieces.size(), "document {} of {}", place, pieces.size());
+      add_piece(*file_, pieces[at_index(place)], sequence);
+    }
+    return sequence;
+  }
+  std::int64_t num_tokens() const override { return file_->num_tokens(); }
+  std::string describe() const override {
+    return fmt::format("{}: {} documents, {} tokens of {}", file_->path(), file_->num_documents(), file_->num_tokens(),
+                       file_->tokenizer_name());
+  }
+
+ protected:
+  virtual std::vector<DocumentPiece> pieces_of(std::int64_t index) const = 0;
+  const TokenFile& file() const { return *file_; }
+  const SourceOptions& options() const { return options_; }
+
+ private:
+  std::shared_ptr<const TokenFile> file_;
+  SourceOptions options_;
+};
+
+class ConcatSource : public FileSource {
+ public:
+  using FileSource::FileSource;
+
+  std::int64_t sequences_per_epoch() const override {
+    return (file().num_tokens() + options().sequence_length - 1) / options().sequence_length;
+  }
+  std::uint64_t fingerprint() const override {
+    return mix_seeds(file().content_hash(), static_cast<std::uint64_t>(options().sequence_length), 1);
+  }
+
+ protected:
+  std::vector<DocumentPiece> pieces_of(std::int64_t index) const override {
+    std::vector<DocumentPiece> pieces;
+    const std::int64_t length = options().sequence_length, epoch_tokens = file().num_tokens();
     for (std::int64_t filled = 0; filled < length;) {
       const std::int64_t position = index * length + filled;
       const auto epoch = epochs_.get(position / epoch_tokens, [this](std::int64_t e) { return lay_out(e); });
@@ -86,19 +91,11 @@ class ConcatSource : public SequenceSource {
       const auto place = static_cast<std::size_t>(above - epoch->begins.begin()) - 1;
       const std::int64_t begin = offset - epoch->begins[place];
       const std::int64_t document = epoch->order[place];
-      const std::int64_t count = std::min(length - filled, file_->document_length(document) - begin);
-      add_piece(*file_, document, begin, count, sequence);
+      const std::int64_t count = std::min(length - filled, file().document_length(document) - begin);
+      pieces.push_back({document, begin, count});
       filled += count;
     }
-    return sequence;
-  }
-  std::int64_t sequences_per_epoch() const override {
-    return (file_->num_tokens() + options_.sequence_length - 1) / options_.sequence_length;
-  }
-  std::int64_t num_tokens() const override { return file_->num_tokens(); }
-  std::string describe() const override { return describe_file(*file_); }
-  std::uint64_t fingerprint() const override {
-    return mix_seeds(file_->content_hash(), static_cast<std::uint64_t>(options_.sequence_length), 1);
+    return pieces;
   }
 
  private:
@@ -107,99 +104,47 @@ class ConcatSource : public SequenceSource {
     std::vector<std::int64_t> begins;  // where each begins
   };
   Epoch lay_out(std::int64_t epoch) const {
-    Epoch laid{epoch_order(file_->num_documents(), options_, epoch), {}};
+    Epoch laid{epoch_order(file().num_documents(), options(), epoch), {}};
     laid.begins.reserve(laid.order.size());
     std::int64_t begin = 0;
     for (const std::int64_t document : laid.order) {
       laid.begins.push_back(begin);
-      begin += file_->document_length(document);
+      begin += file().document_length(document);
     }
     return laid;
   }
-  std::shared_ptr<const TokenFile> file_;
-  SourceOptions options_;
   EpochCache<Epoch> epochs_;
 };
 
-class DocumentsSource : public SequenceSource {
- public:
-  DocumentsSource(std::shared_ptr<const TokenFile> file, const SourceOptions& options)
-      : file_(std::move(file)), options_(options) {
-    cut_documents();
-    pack_pieces();
-  }
+std::vector<std::int64_t> lengths_in(const TokenFile& file) {
+  std::vector<std::int64_t> lengths(at_index(file.num_documents()));
+  for (std::size_t d = 0; d < lengths.size(); ++d) lengths[d] = file.document_length(static_cast<std::int64_t>(d));
+  return lengths;
+}
 
-  PackedSequence at(std::int64_t index) const override {
-    const std::int64_t count = sequences_per_epoch();
-    const auto order =
-        epochs_.get(index / count, [&](std::int64_t epoch) { return epoch_order(count, options_, epoch); });
-    const std::size_t packed = at_index((*order)[at_index(index % count)]);
-    PackedSequence sequence;
-    sequence.cu_seqlens = {0};
-    for (std::int64_t i = sequence_begins_[packed]; i < sequence_begins_[packed + 1]; ++i) {
-      const Piece& piece = pieces_[at_index(i)];
-      add_piece(*file_, piece.document, piece.begin, piece.length, sequence);
-    }
-    return sequence;
-  }
-  std::int64_t sequences_per_epoch() const override { return static_cast<std::int64_t>(sequence_begins_.size()) - 1; }
-  std::int64_t num_tokens() const override { return file_->num_tokens(); }
+class DocumentsSource : public FileSource {
+ public:
+  DocumentsSource(std::shared_ptr<const TokenFile> tokens, const SourceOptions& given)
+      : FileSource(std::move(tokens), given), packing_(lengths_in(file()), given) {}
+
+  std::int64_t sequences_per_epoch() const override { return packing_.sequences_per_epoch(); }
   std::string describe() const override {
-    const double places = static_cast<double>(sequences_per_epoch()) * static_cast<double>(options_.sequence_length);
-    return fmt::format("{}, {:.1f} % of the sequences' places filled", describe_file(*file_),
-                       100 * static_cast<double>(file_->num_tokens()) / places);
+    const double places = static_cast<double>(sequences_per_epoch()) * static_cast<double>(options().sequence_length);
+    return fmt::format("{}, {:.1f} % of the sequences' places filled", FileSource::describe(),
+                       100 * static_cast<double>(num_tokens()) / places);
   }
   std::uint64_t fingerprint() const override {
-    return mix_seeds(file_->content_hash(), static_cast<std::uint64_t>(options_.sequence_length), 2);
+    return mix_seeds(file().content_hash(), static_cast<std::uint64_t>(options().sequence_length), 2);
+  }
+
+ protected:
+  std::vector<DocumentPiece> pieces_of(std::int64_t index) const override {
+    const auto pieces = packing_.pieces_of(index);
+    return {pieces.begin(), pieces.end()};
   }
 
  private:
-  struct Piece {
-    std::int64_t document, begin, length;
-  };
-
-  void cut_documents() {
-    for (std::int64_t document = 0; document < file_->num_documents(); ++document) {
-      const std::int64_t length = file_->document_length(document);
-      for (std::int64_t begin = 0; begin < length; begin += options_.sequence_length) {
-        pieces_.push_back({document, begin, std::min(options_.sequence_length, length - begin)});
-      }
-    }
-  }
-  // Best fit, longest first: each piece goes to the fullest sequence that still has room for it.
-  void pack_pieces() {
-    std::stable_sort(pieces_.begin(), pieces_.end(),
-                     [](const Piece& a, const Piece& b) { return a.length > b.length; });
-    std::vector<std::vector<Piece>> sequences;
-    std::map<std::int64_t, std::vector<std::size_t>> by_room;
-    for (const Piece& piece : pieces_) {
-      auto fit = by_room.lower_bound(piece.length);
-      std::size_t sequence = sequences.size();
-      std::int64_t room = options_.sequence_length;
-      if (fit == by_room.end()) {
-        sequences.emplace_back();
-      } else {
-        room = fit->first;
-        sequence = fit->second.back();
-        fit->second.pop_back();
-        if (fit->second.empty()) by_room.erase(fit);
-      }
-      sequences[sequence].push_back(piece);
-      if (room > piece.length) by_room[room - piece.length].push_back(sequence);
-    }
-    pieces_.clear();
-    sequence_begins_.push_back(0);
-    for (const std::vector<Piece>& sequence : sequences) {
-      pieces_.insert(pieces_.end(), sequence.begin(), sequence.end());
-      sequence_begins_.push_back(static_cast<std::int64_t>(pieces_.size()));
-    }
-  }
-
-  std::shared_ptr<const TokenFile> file_;
-  SourceOptions options_;
-  std::vector<Piece> pieces_;                  // one packed sequence after another
-  std::vector<std::int64_t> sequence_begins_;  // into pieces_
-  EpochCache<std::vector<std::int64_t>> epochs_;
+  DocumentPacking packing_;
 };
 
 class PasskeySource : public SequenceSource {
@@ -207,7 +152,12 @@ class PasskeySource : public SequenceSource {
   PasskeySource(std::int64_t length, std::uint64_t seed) : length_(length), seed_(seed) {
     make_passkey_sequence(length_, seed_, 0);  // refuses a length that is too short before anything runs
   }
-  PackedSequence at(std::int64_t index) const override { return make_passkey_sequence(length_, seed_, index).sequence; }
+  std::vector<std::int64_t> lengths_of(std::int64_t) const override { return {length_}; }
+  PackedSequence documents_of(std::int64_t index, std::span<const std::int64_t> places) const override {
+    LS_CHECK(places.size() <= 1 && (places.empty() || places[0] == 0), "{} of 1 document", places.size());
+    if (places.empty()) return {{}, {}, {0}};
+    return make_passkey_sequence(length_, seed_, index).sequence;
+  }
   std::int64_t sequences_per_epoch() const override { return std::int64_t{1} << 20; }  // endless, in truth
   std::int64_t num_tokens() const override { return 0; }
   std::string describe() const override { return fmt::format("{}: made as it is needed", kPasskeySource); }
@@ -219,6 +169,12 @@ class PasskeySource : public SequenceSource {
 };
 
 }  // namespace
+
+PackedSequence SequenceSource::at(std::int64_t index) const {
+  std::vector<std::int64_t> all(lengths_of(index).size());
+  std::iota(all.begin(), all.end(), std::int64_t{0});
+  return documents_of(index, all);
+}
 
 std::unique_ptr<SequenceSource> make_concat_source(std::shared_ptr<const TokenFile> file,
                                                    const SourceOptions& options) {

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "trainer/data/epochs.h"
 #include "trainer/data/loader.h"
 #include "trainer/data/token_file.h"
 
@@ -15,24 +17,21 @@ namespace longspan {
 class SequenceSource {
  public:
   virtual ~SequenceSource() = default;
-  virtual PackedSequence at(std::int64_t index) const = 0;
+  // As of Loader.
+  PackedSequence at(std::int64_t index) const;
+  virtual std::vector<std::int64_t> lengths_of(std::int64_t index) const = 0;
+  virtual PackedSequence documents_of(std::int64_t index, std::span<const std::int64_t> places) const = 0;
   virtual std::int64_t sequences_per_epoch() const = 0;
   virtual std::int64_t num_tokens() const = 0;  // 0: made on the fly
   virtual std::string describe() const = 0;
   virtual std::uint64_t fingerprint() const = 0;
 };
 
-struct SourceOptions {
-  std::int64_t sequence_length = 1024;
-  std::optional<std::uint64_t> shuffle_seed;  // nullopt: in the order of the file
-};
-
 // Each epoch lays all documents end to end, in an order of its own, epoch after epoch without a gap, and cuts every
 // sequence_length tokens: every token is met once an epoch and every sequence is full.
 std::unique_ptr<SequenceSource> make_concat_source(std::shared_ptr<const TokenFile> file, const SourceOptions& options);
 
-// Whole documents share a sequence as long as they fit (best fit, longest first); those longer than a sequence are cut.
-// Packed once; each epoch brings the packed sequences in an order of its own. Sequences may be shorter.
+// Whole documents share a sequence as long as they fit, see DocumentPacking. Sequences may be shorter.
 std::unique_ptr<SequenceSource> make_documents_source(std::shared_ptr<const TokenFile> file,
                                                       const SourceOptions& options);
 

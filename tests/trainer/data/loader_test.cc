@@ -190,6 +190,38 @@ TEST_F(LoaderTest, AnyOrderOfCallsGivesTheSame) {
   }
 }
 
+// Lengths without tokens, and any choice of documents, are those of the whole sequence.
+TEST_F(LoaderTest, DocumentsOfASequenceCanBeReadApart) {
+  const std::string file = write_tokens("a.h5", numbered_documents(300, 90, 2));
+  SplitMix64 random(9);
+  for (const std::string packing : {"concat", "documents"}) {
+    DataConfig config = data({file, kPasskeySource}, 160, packing);
+    config.weights = {0.9, 0.1};
+    const auto loader = make_training_loader(config, 259, 3);
+    for (std::int64_t index = 0; index < 150; ++index) {
+      const PackedSequence whole = loader->at(index);
+      const std::vector<Piece> pieces = pieces_of(whole);
+      const std::vector<std::int64_t> lengths = loader->lengths_of(index);
+      ASSERT_EQ(lengths.size(), pieces.size());
+      for (std::size_t i = 0; i < lengths.size(); ++i)
+        ASSERT_EQ(lengths[i], static_cast<std::int64_t>(pieces[i].tokens.size())) << index;
+      std::vector<std::int64_t> places;
+      std::vector<Piece> expected;
+      for (std::size_t i = 0; i < lengths.size(); ++i) {
+        if (random.below(2) == 0) continue;
+        places.push_back(static_cast<std::int64_t>(i));
+        expected.push_back(pieces[i]);
+      }
+      const PackedSequence some = loader->documents_of(index, places);
+      ASSERT_EQ(some.cu_seqlens.front(), 0);
+      ASSERT_EQ(some.cu_seqlens.back(), static_cast<std::int64_t>(some.tokens.size()));
+      ASSERT_EQ(pieces_of(some) == expected, true) << index;
+    }
+    const std::int64_t beyond = static_cast<std::int64_t>(loader->lengths_of(0).size());
+    EXPECT_THROW(loader->documents_of(0, std::vector{beyond}), Error);
+  }
+}
+
 TEST_F(LoaderTest, ThreadsMayShareALoader) {
   const std::string file = write_tokens("a.h5", made_documents(200, 60, 1));
   const auto loader = make_training_loader(data({file}, 64, "concat"), 259, 3);
