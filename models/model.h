@@ -72,6 +72,12 @@ class Model {
 // counted over visible pairs of one full document (causal and window respected), forward and backward.
 std::int64_t count_parameters(const ModelConfig& config);
 double training_flops_per_token(const ModelConfig& config, std::int64_t sequence_length);
+// The same by depth: of each layer, and of the head. They add up to training_flops_per_token.
+struct DepthFlops {
+  std::vector<double> layers;
+  double head = 0;
+};
+DepthFlops training_flops_by_depth(const ModelConfig& config, std::int64_t sequence_length);
 // Attention share of the above.
 double attention_flops_per_token(const ModelConfig& config, std::int64_t sequence_length);
 

@@ -27,7 +27,11 @@ ROOMS = {
     "parallel/pipeline": ["kernels/core", "parallel", "parallel/comm"],
     "models": ["kernels/core", "kernels/ops", "parallel", "parallel/comm", "parallel/context"],
 }
-BELOW_TRAINER = ["kernels/core", "kernels/ops", "kernels/cuda", "parallel", "parallel/comm", "parallel/context", "models"]
+BELOW_TRAINER = [
+    "kernels/core", "kernels/ops", "kernels/cuda",
+    "parallel", "parallel/comm", "parallel/context", "parallel/pipeline",
+    "models",
+]
 # The trainer's own rooms from the ground up: each may use those before it.
 TRAINER = ["io", "config", "data", "checkpoint", "launch", "loop", "check", "cli"]
 for place, name in enumerate(TRAINER):

@@ -29,6 +29,7 @@ class Interleaved final : public PipelinePlanner {
   std::string_view summary() const override {
     return "1f1b over several chunks a rank: a shorter bubble, more messages";
   }
+  int usual_chunks() const override { return 2; }
   std::optional<std::string> why_unsupported(const PipelineShape& shape) const override {
     if (shape.micro_batches % shape.ranks == 0) return std::nullopt;
     return fmt::format("needs micro-batches in groups of {} (parallel.pipeline), not {}; use {} of them, or 1f1b",

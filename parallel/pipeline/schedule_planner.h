@@ -20,8 +20,9 @@ struct PipelineShape {
 class PipelinePlanner {
  public:
   virtual ~PipelinePlanner() = default;
-  virtual std::string_view name() const = 0;     // as in parallel.schedule
-  virtual std::string_view summary() const = 0;  // one line for --help and docs
+  virtual std::string_view name() const = 0;      // as in parallel.schedule
+  virtual std::string_view summary() const = 0;   // one line for --help and docs
+  virtual int usual_chunks() const { return 1; }  // where parallel.chunks is auto
   // In words, with what would do instead.
   virtual std::optional<std::string> why_unsupported(const PipelineShape& shape) const = 0;
   virtual PipelineSchedule plan(const PipelineShape& shape) const = 0;

@@ -102,6 +102,7 @@ class Zbv final : public PipelinePlanner {
   std::string_view summary() const override {
     return "two folded chunks a rank, weight gradients as filler; 1f1b's memory";
   }
+  int usual_chunks() const override { return kChunks; }
   std::optional<std::string> why_unsupported(const PipelineShape& shape) const override {
     if (shape.chunks == kChunks) return std::nullopt;
     return "takes two chunks a rank; set parallel.chunks to 2";

@@ -202,17 +202,23 @@ void split_again(Communicator& comm) {
 }
 
 void mesh_groups(Communicator& comm) {
-  for (int data = 1; data <= comm.size(); ++data) {
-    if (comm.size() % data != 0) continue;
-    Mesh mesh(comm, resolve_mesh(comm.size(), data, 0));
-    const int context = mesh.shape().context;
-    std::vector<std::int32_t> same_sequence;
-    std::vector<std::int32_t> same_place;
-    for (int c = 0; c < context; ++c) same_sequence.push_back(mesh.data_rank() * context + c);
-    for (int d = 0; d < data; ++d) same_place.push_back(d * context + mesh.context_rank());
-    check_members(mesh.context(), comm.rank(), same_sequence);
-    check_members(mesh.data(), comm.rank(), same_place);
-  }
+  for (int pipeline = 1; pipeline <= comm.size(); ++pipeline)
+    for (int data = 1; pipeline * data <= comm.size(); ++data) {
+      if (comm.size() % (pipeline * data) != 0) continue;
+      Mesh mesh(comm, resolve_mesh(comm.size(), {.pipeline = pipeline, .data = data, .context = 0}));
+      const MeshShape& shape = mesh.shape();
+      const MeshPlace here = mesh.place();
+      std::vector<std::int32_t> same_sequence, same_weights, same_tokens;
+      for (int rank = 0; rank < comm.size(); ++rank) {
+        const MeshPlace there = shape.place_of(rank);
+        if (there.pipeline == here.pipeline) same_weights.push_back(rank);
+        if (there.pipeline == here.pipeline && there.data == here.data) same_sequence.push_back(rank);
+        if (there.data == here.data && there.context == here.context) same_tokens.push_back(rank);
+      }
+      check_members(mesh.context(), comm.rank(), same_sequence);
+      check_members(mesh.replicas(), comm.rank(), same_weights);
+      check_members(mesh.pipeline(), comm.rank(), same_tokens);
+    }
 }
 
 constexpr RankBody kBodies[] = {

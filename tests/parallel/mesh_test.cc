@@ -8,9 +8,9 @@
 namespace longspan {
 namespace {
 
-std::string refusal(int world, int data, int context) {
+std::string refusal(int world, const MeshShape& wanted) {
   try {
-    resolve_mesh(world, data, context);
+    resolve_mesh(world, wanted);
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kUsage);
     return error.what();
@@ -19,54 +19,61 @@ std::string refusal(int world, int data, int context) {
 }
 
 TEST(Mesh, TakesTheShapeThatFits) {
-  const auto expect_shape = [](int world, int data, int context, MeshShape want) {
-    const MeshShape shape = resolve_mesh(world, data, context);
-    EXPECT_EQ(shape.data, want.data);
-    EXPECT_EQ(shape.context, want.context);
-    EXPECT_EQ(shape.world(), world);
+  const auto expect_shape = [](int world, const MeshShape& wanted, const MeshShape& got) {
+    EXPECT_EQ(resolve_mesh(world, wanted), got);
+    EXPECT_EQ(got.world(), world);
   };
-  expect_shape(1, 1, 0, {1, 1});
-  expect_shape(1, 1, 1, {1, 1});
-  expect_shape(6, 2, 3, {2, 3});
-  expect_shape(6, 2, 0, {2, 3});
-  expect_shape(8, 8, 0, {8, 1});
-  expect_shape(8, 1, 0, {1, 8});
+  expect_shape(1, {1, 1, 0}, {1, 1, 1});
+  expect_shape(1, {1, 1, 1}, {1, 1, 1});
+  expect_shape(6, {1, 2, 3}, {1, 2, 3});
+  expect_shape(6, {1, 2, 0}, {1, 2, 3});
+  expect_shape(8, {1, 8, 0}, {1, 8, 1});
+  expect_shape(8, {4, 1, 0}, {4, 1, 2});
+  expect_shape(12, {3, 2, 2}, {3, 2, 2});
+  expect_shape(12, {3, 2, 0}, {3, 2, 2});
 }
 
 TEST(Mesh, NamesEveryFactorThatDoesNotFit) {
-  EXPECT_EQ(refusal(4, 2, 3),
-            "parallel.data 2 x parallel.context 3 = 6 ranks, but 4 were started; use --ranks 6 or set "
-            "parallel.context: auto");
   EXPECT_EQ(
-      refusal(4, 3, 2),
-      "parallel.data 3 x parallel.context 2 = 6 ranks, but 4 were started; use --ranks 6 or set parallel.data to a "
-      "divisor of 4 and parallel.context: auto");
+      refusal(4, {1, 2, 3}),
+      "parallel.pipeline 1 x parallel.data 2 x parallel.context 3 = 6 ranks, but 4 were started; use --ranks 6 or "
+      "set parallel.context: auto");
   EXPECT_EQ(
-      refusal(4, 3, 0),
-      "parallel.data 3 does not divide the 4 ranks that were started, so parallel.context: auto has no value; use "
-      "--ranks 6 or set parallel.data to a divisor of 4");
-  EXPECT_EQ(refusal(4, 65536, 65536),
-            "parallel.data 65536 x parallel.context 65536 = 4294967296 ranks, but 4 were started; use --ranks "
-            "4294967296 or set parallel.data to a divisor of 4 and parallel.context: auto");
-  EXPECT_EQ(refusal(4, 0, 2), "parallel.data 0: give at least 1");
-  EXPECT_EQ(refusal(4, 1, -1), "parallel.context -1: give auto, or at least 1");
+      refusal(4, {1, 3, 2}),
+      "parallel.pipeline 1 x parallel.data 3 x parallel.context 2 = 6 ranks, but 4 were started; use --ranks 6 or "
+      "factors whose product is 4, parallel.context: auto among them");
+  EXPECT_EQ(refusal(4, {3, 1, 0}),
+            "parallel.pipeline 3 x parallel.data 1 = 3 does not divide the 4 ranks that were started, so "
+            "parallel.context: auto has no value; use --ranks 6 or factors whose product divides 4");
+  EXPECT_EQ(
+      refusal(4, {65536, 65536, 1}),
+      "parallel.pipeline 65536 x parallel.data 65536 x parallel.context 1 = 4294967296 ranks, but 4 were started; "
+      "use --ranks 4294967296 or factors whose product is 4, parallel.context: auto among them");
+  EXPECT_EQ(refusal(4, {1, 0, 2}), "parallel.data 0: give at least 1");
+  EXPECT_EQ(refusal(4, {0, 1, 2}), "parallel.pipeline 0: give at least 1");
+  EXPECT_EQ(refusal(4, {1, 1, -1}), "parallel.context -1: give auto, or at least 1");
 }
 
 TEST(Mesh, KnowsItsPlace) {
-  run_local_ranks(6, {}, [](Communicator& world) {
-    Mesh mesh(world, {.data = 2, .context = 3});
-    EXPECT_EQ(mesh.data_rank(), world.rank() / 3);
-    EXPECT_EQ(mesh.context_rank(), world.rank() % 3);
-    EXPECT_EQ(mesh.context().rank(), mesh.context_rank());
+  run_local_ranks(12, {}, [](Communicator& world) {
+    Mesh mesh(world, {.pipeline = 2, .data = 2, .context = 3});
+    const MeshPlace place = mesh.place();
+    EXPECT_EQ(place.pipeline, world.rank() / 6);
+    EXPECT_EQ(place.data, world.rank() / 3 % 2);
+    EXPECT_EQ(place.context, world.rank() % 3);
+    EXPECT_EQ(mesh.shape().rank_of(place), world.rank());
+    EXPECT_EQ(mesh.context().rank(), place.context);
     EXPECT_EQ(mesh.context().size(), 3);
-    EXPECT_EQ(mesh.data().rank(), mesh.data_rank());
-    EXPECT_EQ(mesh.data().size(), 2);
+    EXPECT_EQ(mesh.replicas().rank(), world.rank() % 6);
+    EXPECT_EQ(mesh.replicas().size(), 6);
+    EXPECT_EQ(mesh.pipeline().rank(), place.pipeline);
+    EXPECT_EQ(mesh.pipeline().size(), 2);
     EXPECT_EQ(&mesh.world(), &world);
   });
 }
 
 TEST(Mesh, RefusesAnotherWorld) {
-  EXPECT_THROW(run_local_ranks(2, {}, [](Communicator& world) { Mesh(world, {.data = 1, .context = 3}); }), Error);
+  EXPECT_THROW(run_local_ranks(2, {}, [](Communicator& world) { Mesh(world, {.context = 3}); }), Error);
 }
 
 }  // namespace

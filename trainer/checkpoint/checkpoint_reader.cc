@@ -8,6 +8,7 @@
 #include "trainer/checkpoint/seal.h"
 #include "trainer/checkpoint/state_file.h"
 #include "trainer/io/hdf5_file.h"
+#include "trainer/io/text_file.h"
 
 namespace longspan {
 namespace {
@@ -18,7 +19,7 @@ std::string in(const std::string& folder, std::string_view file) {
 
 StateFile read_state_file(const std::string& path) {
   const std::string file = in(path, kStateFile);
-  return state_file_from_json(read_file(file), file);
+  return state_file_from_json(read_text_file(file), file);
 }
 
 }  // namespace
@@ -49,7 +50,7 @@ std::optional<std::string> newest_checkpoint(const std::string& folder,
 
 CheckpointState read_checkpoint_header(const std::string& path) {
   CheckpointState state = read_state_file(path).state;
-  state.config_yaml = read_file(in(path, kConfigFile));
+  state.config_yaml = read_text_file(in(path, kConfigFile));
   return state;
 }
 

@@ -5,13 +5,13 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <vector>
 #include <xxhash.h>
+
+#include "trainer/io/text_file.h"
 
 namespace longspan {
 namespace {
@@ -97,14 +97,6 @@ void write_file(const std::string& folder, std::string_view name, std::string_vi
   if (fsync(file.get()) != 0) fail_at(path, "sync");
 }
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  LS_REQUIRE(kData, file, "{}: cannot open it: {}", path, std::strerror(errno));
-  std::ostringstream contents;
-  contents << file.rdbuf();
-  return contents.str();
-}
-
 void sync_path(const std::string& path) {
   const Descriptor file(path, O_RDONLY);
   if (file.get() < 0) fail_at(path, "open it");
@@ -137,7 +129,7 @@ std::optional<std::string> find_seal_fault(const std::string& folder, std::int64
   std::int64_t sealed_step = 0;
   std::string text;
   try {
-    text = read_file(seal_path);
+    text = read_text_file(seal_path);
   } catch (const Error& error) {
     return error.what();
   }

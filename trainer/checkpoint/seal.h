@@ -17,8 +17,6 @@ inline constexpr std::string_view kSealFile = "COMPLETE";
 
 // Writes and syncs folder/name. Throws Error(kEnvironment) with the system's reason.
 void write_file(const std::string& folder, std::string_view name, std::string_view contents);
-// Throws Error(kData) naming the file.
-std::string read_file(const std::string& path);
 // Makes what was written to this file, or the names in this folder, outlast a loss of power.
 void sync_path(const std::string& path);
 

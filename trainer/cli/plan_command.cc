@@ -69,8 +69,7 @@ void write_file(const std::string& path, std::string_view text, std::string_view
 
 // All schemes for each kind of attention, and nothing else: the config's own scheme need not suit this number of ranks.
 int print_comparison(const Config& config, const PlanOptions& options, const std::vector<std::int64_t>& documents) {
-  const MeshShape mesh =
-      resolve_mesh(options.world, static_cast<int>(config.parallel.data), static_cast<int>(config.parallel.context));
+  const MeshShape mesh = resolve_layout(config, options.world).mesh;
   const ContextSite site =
       context_site(config, mesh, static_cast<int>(config.parallel.ranks_per_node), planned_device(config));
   const TableStyle style = options.compare == "markdown" ? TableStyle::kMarkdown : TableStyle::kText;

@@ -48,7 +48,13 @@ struct OptimizerConfig {
 
 struct ParallelConfig {
   std::int64_t data = 1;
-  std::int64_t context = 0;  // 0 ("auto"): ranks / data
+  std::int64_t context = 0;  // 0 ("auto"): ranks / (pipeline * data)
+  std::int64_t pipeline = 1;
+  std::string schedule = "1f1b";     // a planner's name, or a schedule file that ends with .csv
+  std::int64_t chunks = 0;           // stages a rank; 0 ("auto"): the fewest that the schedule takes
+  std::vector<std::int64_t> stages;  // layers of each stage in order of depth; empty: balanced by cost
+  std::int64_t zero = 0;             // 1: optimizer state and fp32 masters in shards
+  double bucket_mib = 25;            // of gradients that are reduced together
   std::string context_scheme = "striped";
   std::int64_t ranks_per_node = 0;  // 0 ("auto"): as the launcher placed them
   std::int64_t comm_sms = 0;        // multiprocessors of a GPU that attention leaves to transfers

@@ -1,10 +1,13 @@
 #include "trainer/config/key_table.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <iterator>
 
 #include "models/layers/layer_list.h"
 #include "parallel/context/planner.h"
+#include "parallel/pipeline/schedule_planner.h"
 
 namespace longspan {
 namespace {
@@ -261,9 +264,34 @@ std::vector<Key> parallel_keys() {
        parallel(&C::data),
        "Groups of ranks with different sequences; divides data.global_batch",
        {.at_least = 1}},
+      {"parallel.pipeline",
+       parallel(&C::pipeline),
+       "Ranks that the model's depth is cut over, each with its own layers",
+       {.unit = "ranks", .at_least = 1, .at_most = 1024}},
+      {"parallel.schedule", parallel(&C::schedule),
+       fmt::format("Order in which the ranks of a pipeline work through their micro-batches: one of {}, or a schedule "
+                   "file that ends with .csv",
+                   fmt::join(names_of(pipeline_planners()), ", "))},
+      {"parallel.chunks",
+       parallel(&C::chunks),
+       "Stages of one rank of a pipeline; auto: as the schedule is usually run",
+       {.at_least = 1, .at_most = 64, .zero = Zero::kAuto}},
+      {"parallel.stages",
+       parallel(&C::stages),
+       "Layers of each stage of the pipeline in order of depth; empty: even by FLOPs, the head's among them",
+       {.unit = "layers", .at_least = 1}},
+      {"parallel.zero",
+       parallel(&C::zero),
+       "1: ranks with the same weights each keep and update one share of the optimizer's state and float32 masters; 0: "
+       "all of it",
+       {.at_least = 0, .at_most = 1}},
+      {"parallel.bucket_mib",
+       parallel(&C::bucket_mib),
+       "Gradients that are reduced together over the ranks with the same weights, while backward goes on",
+       {.unit = "MiB", .above = 0}},
       {"parallel.context",
        parallel(&C::context),
-       "Ranks that share each sequence; auto: all ranks / parallel.data",
+       "Ranks that share each sequence; auto: all ranks / (parallel.pipeline x parallel.data)",
        {.unit = "ranks", .at_least = 1, .zero = Zero::kAuto}},
       {"parallel.context_scheme",
        parallel(&C::context_scheme),

@@ -24,10 +24,10 @@ struct ChosenPlace {
   std::function<void(Config&, std::size_t)> set;
 };
 
-using AnyPlace =
-    std::variant<Place<bool>, Place<std::int64_t>, Place<std::uint64_t>, Place<double>, Place<std::optional<double>>,
-                 Place<std::optional<float>>, Place<std::string>, Place<std::vector<std::string>>,
-                 Place<std::vector<double>>, Place<std::vector<AttentionKind>>, ChosenPlace>;
+using AnyPlace = std::variant<Place<bool>, Place<std::int64_t>, Place<std::uint64_t>, Place<double>,
+                              Place<std::optional<double>>, Place<std::optional<float>>, Place<std::string>,
+                              Place<std::vector<std::string>>, Place<std::vector<double>>,
+                              Place<std::vector<std::int64_t>>, Place<std::vector<AttentionKind>>, ChosenPlace>;
 
 // What an integer 0 is written as.
 enum class Zero : std::uint8_t { kPlain, kAuto };

@@ -96,11 +96,13 @@ struct Reader {
     place(config) = texts;
     return true;
   }
-  bool operator()(const Place<std::vector<double>>& place) const {
+  template <class T>
+  requires std::is_arithmetic_v<T>
+  bool operator()(const Place<std::vector<T>>& place) const {
     if (!node.IsSequence()) return false;
-    std::vector<double> numbers;
+    std::vector<T> numbers;
     for (const auto& item : node) {
-      const std::optional<double> value = number_within<double>(key.traits, item);
+      const std::optional<T> value = number_within<T>(key.traits, item);
       if (!value) return false;
       numbers.push_back(*value);
     }

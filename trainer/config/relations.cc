@@ -1,12 +1,15 @@
 #include "trainer/config/relations.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <initializer_list>
 #include <limits>
+#include <numeric>
 
 #include "kernels/core/error.h"
+#include "parallel/pipeline/schedule_planner.h"
 #include "trainer/data/passkey.h"
 #include "trainer/data/tokenizer.h"
 
@@ -124,6 +127,20 @@ void check_parallel(const Config& config, Relations& relations) {
                   batch / ranks));
 }
 
+void check_pipeline(const Config& config, Relations& relations) {
+  const ParallelConfig& parallel = config.parallel;
+  std::vector<std::string_view> names;
+  for (const PipelinePlanner* planner : pipeline_planners()) names.push_back(planner->name());
+  const bool known = std::find(names.begin(), names.end(), parallel.schedule) != names.end();
+  relations.require(known || parallel.schedule.ends_with(".csv"), {"parallel.schedule"},
+                    fmt::format("expected one of {}, or a file that ends with .csv, not '{}'", fmt::join(names, ", "),
+                                parallel.schedule));
+  const std::int64_t layers = std::accumulate(parallel.stages.begin(), parallel.stages.end(), std::int64_t{0});
+  relations.require(
+      parallel.stages.empty() || layers == config.model.layers, {"parallel.stages", "model.layers"},
+      fmt::format("the stages have {} layers together, but model.layers is {}", layers, config.model.layers));
+}
+
 void check_offload(const Config& config, Relations& relations) {
   if (config.model.offload == Offload::kNone) return;
   relations.require(config.run.device != "cpu", {"model.offload", "run.device"},
@@ -161,6 +178,7 @@ void resolve_relations(Config& config, const GivenKeys& given, Faults& faults) {
   resolve_vocabulary(config, relations);
   check_data(config.data, relations);
   check_parallel(config, relations);
+  check_pipeline(config, relations);
   check_offload(config, relations);
   check_comm_sms(config, relations);
   check_mlp_chunk(config.model, relations);

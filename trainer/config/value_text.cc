@@ -64,7 +64,8 @@ std::string list_text(const std::vector<T>& values, std::string (*text)(const T&
   return fmt::format("[{}]", fmt::join(parts, ", "));
 }
 
-std::string number_text(const double& value) {
+template <class T>
+std::string number_text(const T& value) {
   return fmt::format("{}", value);
 }
 
@@ -92,6 +93,7 @@ std::string expected_value(const Key& key) {
           [&](const Place<std::string>&) -> std::string { return "text"; },
           [&](const Place<std::vector<std::string>>&) -> std::string { return "a text or a list of texts"; },
           [&](const Place<std::vector<double>>&) { return "a list of numbers" + limits; },
+          [&](const Place<std::vector<std::int64_t>>&) { return "a list of integers" + limits; },
           [&](const Place<std::vector<AttentionKind>>&) -> std::string { return "a list of maps"; },
           [&](const ChosenPlace&) -> std::string { return "one of the choices"; },
       },
@@ -129,7 +131,10 @@ std::string value_text(const Key& key, const Config& config) {
           },
           [&](const Place<std::string>& place) { return quoted(place(copy)); },
           [&](const Place<std::vector<std::string>>& place) { return list_text(place(copy), quoted); },
-          [&](const Place<std::vector<double>>& place) { return list_text(place(copy), number_text); },
+          [&](const Place<std::vector<double>>& place) { return list_text(place(copy), number_text<double>); },
+          [&](const Place<std::vector<std::int64_t>>& place) {
+            return list_text(place(copy), number_text<std::int64_t>);
+          },
           [&](const Place<std::vector<AttentionKind>>& place) { return list_text(place(copy), attention_text); },
           [&](const ChosenPlace& place) { return key.traits.choices[place.get(copy)]; },
       },

@@ -43,6 +43,9 @@ Learner::Learner(const Config& config, Mesh& mesh, const RankDevice& device, int
       figures_(state_.allocate_zeroed("figures of a step", MemoryCategory::kOptimizer, DType::kF64, {3})),
       model_(config.model, precision_of(config.run), Gradients::kKeep, weights_),
       optimizer_(config.optimizer, model_.parameters(), state_) {
+  LS_REQUIRE(kUnsupported, mesh.shape().pipeline == 1 && config.parallel.zero == 0,
+             "parallel.pipeline {}, parallel.zero {}: such a layout can be planned but not run yet; set 1 and 0",
+             mesh.shape().pipeline, config.parallel.zero);
   LS_CHECK(budget.device == device.device(), "a budget for {} on {}", name_of(budget.device), device.name());
   exec_.reserved_multiprocessors = static_cast<int>(config.parallel.comm_sms);
   const Tensor gradients = model_.all_gradients();
@@ -108,7 +111,7 @@ std::vector<AttentionSet> Learner::accumulate_gradients(StepPlan& plan, double t
 StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
   StepOutcome outcome;
   require_same_plans(plan, step);
-  const bool counts = mesh_.context_rank() == 0;  // tokens of a sequence once, labels where they live
+  const bool counts = mesh_.place().context == 0;  // tokens of a sequence once, labels where they live
   std::array<double, 2> totals = {static_cast<double>(plan.num_labels),
                                   counts ? static_cast<double>(plan.num_tokens) : 0};
   mesh_.world().all_reduce(totals, ReduceOp::kSum);
@@ -143,7 +146,7 @@ StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
 double Learner::validate(const Loader& loader, const PlanPlace& place, std::int64_t count) {
   const Tensor totals = figures_.narrow(0, 0, 2);
   fill_zero(exec_, totals);
-  for (std::int64_t index = mesh_.data_rank(); index < count; index += mesh_.shape().data) {
+  for (std::int64_t index = mesh_.place().data; index < count; index += mesh_.shape().data) {
     StepPlan plan = plan_step(loader, config_.model, place, {index}, 1);
     PlannedMicroBatch& only = plan.micro_batches.front();
     AttentionSet attention = attention_for(only);

@@ -63,9 +63,9 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
   const ModelConfig& model = config.model;
   const DType precision = precision_of(config.run);
   const std::int64_t parameters = count_parameters(model);
-  const int context_rank = rank % host.mesh.context;
+  const int context_rank = host.layout.mesh.place_of(rank).context;
   const std::int64_t tokens = plans.front()->tokens_of(context_rank);
-  AbsentGroup group(context_rank, host.mesh.context);
+  AbsentGroup group(context_rank, host.layout.mesh.context);
 
   MemoryBudget budget{.device = host.device};
   budget.weights = weight_bytes(model, precision, Gradients::kNone);
@@ -84,15 +84,11 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
 
 }  // namespace
 
-std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh) {
-  const std::int64_t each = config.data.global_batch / mesh.data;
-  return config.parallel.micro_batches == 0 ? 1 : each / config.parallel.micro_batches;
-}
-
 std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host) {
   const auto plans = plan_pattern(
-      config.model, {config.parallel.context_scheme, context_site(config, host.mesh, host.ranks_per_node, host.device)},
-      full_documents(config.data.sequence_length, sequences_per_micro_batch(config, host.mesh)));
+      config.model,
+      {config.parallel.context_scheme, context_site(config, host.layout.mesh, host.ranks_per_node, host.device)},
+      full_documents(config.data.sequence_length, host.layout.sequences_each));
   std::vector<MemoryBudget> budgets;
   for (const int rank : host.ranks) budgets.push_back(predict_rank(config, host, rank, plans));
   return budgets;

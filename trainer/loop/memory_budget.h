@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "parallel/mesh.h"
 #include "trainer/config/config.h"
+#include "trainer/loop/parallel_layout.h"
 
 namespace longspan {
 
@@ -33,14 +33,12 @@ struct MemoryBudget {
 
 // Ranks of one host: where they stand, and how many OpenMP threads each uses.
 struct HostRanks {
-  MeshShape mesh;
+  ParallelLayout layout;
   std::vector<int> ranks;
   int num_threads = 1;
   int ranks_per_node = 0;  // 0: all on one
   Device device = Device::kCpu;
 };
-
-std::int64_t sequences_per_micro_batch(const Config& config, const MeshShape& mesh);
 
 // One for each of host.ranks.
 std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host);

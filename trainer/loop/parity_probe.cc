@@ -188,10 +188,10 @@ std::vector<std::size_t> distinct_kinds(const std::vector<AttentionKind>& patter
   return distinct;
 }
 
-std::vector<std::int64_t> first_micro_batch(const Config& config, const RunPlan& plan, const Loader& loader) {
-  const std::vector<std::int64_t> indices = plan.sequences_at(config, 0);
+std::vector<std::int64_t> first_micro_batch(const RunPlan& plan, const Loader& loader) {
+  const std::vector<std::int64_t> indices = plan.sequences_at(0);
   std::vector<PackedSequence> sequences;
-  for (std::int64_t i = 0; i < plan.sequences_each; ++i)
+  for (std::int64_t i = 0; i < plan.layout.sequences_each; ++i)
     sequences.push_back(loader.at(indices[static_cast<std::size_t>(i)]));
   return join(sequences).cu_seqlens;
 }
@@ -227,7 +227,7 @@ std::vector<std::int64_t> first_documents(const std::vector<std::int64_t>& cu_se
 std::string require_parity(const Config& config, const RunPlan& plan, const Loader& loader, Mesh& mesh,
                            const RankDevice& device) {
   const ModelConfig& model = config.model;
-  const std::vector<std::int64_t> documents = first_micro_batch(config, plan, loader);
+  const std::vector<std::int64_t> documents = first_micro_batch(plan, loader);
   const std::vector<std::int64_t> probed = first_documents(documents, kMaxProbeTokens);
   const auto plans = plan_pattern(model, plan.place(config), probed);
   std::string text = fmt::format(

@@ -1,8 +1,11 @@
 #include "trainer/loop/run_plan.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "models/model.h"
+#include "parallel/pipeline/timeline.h"
 #include "trainer/launch/launch.h"
 
 namespace longspan {
@@ -33,33 +36,39 @@ struct SharedMemory {
        describe(plan.budget), what_fits);
 }
 
+// "1f1b, stages of 3, 3, 2, 2 layers, bubble 0.273 of a step if all cost the same".
+std::string describe_pipeline(const ParallelLayout& layout) {
+  std::vector<std::int64_t> layers;
+  for (const StageSpan& stage : layout.stages) layers.push_back(stage.layers());
+  const double bubble = time_of(layout.schedule, unit_costs(layout.schedule)).bubble();
+  return fmt::format("{}, stages of {} layers, {} a rank; bubble {:.3f} of a step if all stages cost the same",
+                     layout.schedule.name, fmt::join(layers, ", "), layout.schedule.chunks, bubble);
+}
+
 }  // namespace
 
 PlanPlace RunPlan::place(const Config& config) const {
-  return {config.parallel.context_scheme, context_site(config, mesh, ranks_per_node, device), rank % mesh.context};
+  return {config.parallel.context_scheme, context_site(config, layout.mesh, ranks_per_node, device),
+          mesh_place().context};
 }
 
-std::vector<std::int64_t> RunPlan::sequences_at(const Config& config, std::int64_t consumed) const {
-  const std::int64_t first = consumed + rank / mesh.context * (config.data.global_batch / mesh.data);
-  std::vector<std::int64_t> indices(static_cast<std::size_t>(sequences_per_rank));
+std::vector<std::int64_t> RunPlan::sequences_at(std::int64_t consumed) const {
+  const std::int64_t each = layout.micro_batches * layout.sequences_each;  // of a data rank
+  const std::int64_t first = consumed + mesh_place().data * each;
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(each));
   for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = first + static_cast<std::int64_t>(i);
   return indices;
 }
 
 RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads, int ranks_per_node, Device device) {
-  RunPlan plan{
-      .mesh = resolve_mesh(world, static_cast<int>(config.parallel.data), static_cast<int>(config.parallel.context)),
-      .rank = rank,
-      .num_threads = num_threads,
-      .ranks_per_node =
-          config.parallel.ranks_per_node > 0 ? static_cast<int>(config.parallel.ranks_per_node) : ranks_per_node,
-      .device = device,
-      .budget = {}};
-  plan.sequences_per_rank = config.data.global_batch / plan.mesh.data;
-  LS_CHECK(plan.sequences_per_rank * plan.mesh.data == config.data.global_batch, "global batch {} over {} data ranks",
-           config.data.global_batch, plan.mesh.data);
-  plan.sequences_each = sequences_per_micro_batch(config, plan.mesh);
-  plan.budget = predict_memory(config, {plan.mesh, {rank}, num_threads, plan.ranks_per_node, device}).front();
+  RunPlan plan{.layout = resolve_layout(config, world),
+               .rank = rank,
+               .num_threads = num_threads,
+               .ranks_per_node = config.parallel.ranks_per_node > 0 ? static_cast<int>(config.parallel.ranks_per_node)
+                                                                    : ranks_per_node,
+               .device = device,
+               .budget = {}};
+  plan.budget = predict_memory(config, {plan.layout, {rank}, num_threads, plan.ranks_per_node, device}).front();
   return plan;
 }
 
@@ -76,7 +85,7 @@ int ranks_of_each_host(Communicator& world) {
 
 void require_memory(const Config& config, const RunPlan& plan, Communicator& world, const GpuPlace& gpu) {
   const auto ranks_of = [&](const std::string& place) -> HostRanks {
-    return {plan.mesh, ranks_at(place, world), plan.num_threads, plan.ranks_per_node, plan.device};
+    return {plan.layout, ranks_at(place, world), plan.num_threads, plan.ranks_per_node, plan.device};
   };
   SharedMemory host;
   host.name = host_name();
@@ -108,18 +117,23 @@ void require_memory(const Config& config, const RunPlan& plan, Communicator& wor
 std::string describe(const Config& config, const RunPlan& plan) {
   const ModelConfig& model = config.model;
   const std::int64_t length = config.data.sequence_length;
-  return fmt::format(
+  const ParallelLayout& layout = plan.layout;
+  std::string text = fmt::format(
       "parameters        {}\n"
       "tokens a step     {} ({} sequences of {})\n"
-      "ranks             {} = {} data x {} context ({}), {} thread(s) each\n"
-      "micro-batches     {} a rank and step, {} sequence(s) each\n"
-      "FLOPs a token     {:.4g}, {:.4g} of them attention (6 x matrix parameters + visible pairs, forward and "
-      "backward)\n"
-      "memory a rank     {}\n",
-      count_parameters(model), config.data.global_batch * length, config.data.global_batch, length, plan.mesh.world(),
-      plan.mesh.data, plan.mesh.context, config.parallel.context_scheme, plan.num_threads,
-      plan.sequences_per_rank / plan.sequences_each, plan.sequences_each, training_flops_per_token(model, length),
-      attention_flops_per_token(model, length), describe(plan.budget));
+      "ranks             {} = {} pipeline x {} data x {} context ({}), {} thread(s) each\n",
+      count_parameters(model), config.data.global_batch * length, config.data.global_batch, length, layout.mesh.world(),
+      layout.mesh.pipeline, layout.mesh.data, layout.mesh.context, config.parallel.context_scheme, plan.num_threads);
+  if (layout.mesh.pipeline > 1 || layout.schedule.chunks > 1)
+    text += fmt::format("pipeline          {}\n", describe_pipeline(layout));
+  return text +
+         fmt::format(
+             "micro-batches     {} a data rank and step, {} sequence(s) each\n"
+             "FLOPs a token     {:.4g}, {:.4g} of them attention (6 x matrix parameters + visible pairs, forward and "
+             "backward)\n"
+             "memory a rank     {}\n",
+             layout.micro_batches, layout.sequences_each, training_flops_per_token(model, length),
+             attention_flops_per_token(model, length), describe(plan.budget));
 }
 
 }  // namespace longspan

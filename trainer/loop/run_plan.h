@@ -1,27 +1,26 @@
-// RunPlan: what a config means for a given world: mesh, batches, threads and memory of this rank.
+// RunPlan: what a config means for a given world: layout, threads and memory of this rank.
 #pragma once
 
 #include <string>
 
-#include "parallel/mesh.h"
 #include "trainer/loop/memory_budget.h"
+#include "trainer/loop/parallel_layout.h"
 #include "trainer/loop/step_plan.h"
 
 namespace longspan {
 
 struct RunPlan {
-  MeshShape mesh;
+  ParallelLayout layout;
   int rank = 0;
   int num_threads = 1;
   int ranks_per_node = 0;  // 0: all on one
   Device device = Device::kCpu;
-  std::int64_t sequences_per_rank = 1;  // of a data rank, a step
-  std::int64_t sequences_each = 1;      // a micro-batch
   MemoryBudget budget;
 
+  MeshPlace mesh_place() const { return layout.mesh.place_of(rank); }
   PlanPlace place(const Config& config) const;
   // Indices of the sequences that this rank's data group trains on when `consumed` came before.
-  std::vector<std::int64_t> sequences_at(const Config& config, std::int64_t consumed) const;
+  std::vector<std::int64_t> sequences_at(std::int64_t consumed) const;
 };
 
 // Throws Error(kUsage) naming every factor where they do not fit, Error(kUnsupported) where the scheme refuses.

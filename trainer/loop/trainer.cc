@@ -111,10 +111,10 @@ Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& 
       device_(choice_, place_of(world)),
       device_world_(world, device_, {.timeout_ms = static_cast<std::int64_t>(config.run.timeout_s * 1000)}),
       plan_(checked_plan(config, world, device_)),
-      mesh_(device_world_.comm(), plan_.mesh),
+      mesh_(device_world_.comm(), plan_.layout.mesh),
       training_(checked_loader(config, world)),
       learner_(config, mesh_, device_, plan_.num_threads, plan_.budget),
-      planner_(*training_, config.model, plan_.place(config), plan_.sequences_each),
+      planner_(*training_, config.model, plan_.place(config), plan_.layout.sequences_each),
       flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)),
       peak_flops_(peak_flops(config, world, device_)) {
   if (!config.data.validation.empty()) validation_ = make_validation_loader(config.data, config.model.vocab);
@@ -149,10 +149,10 @@ void Trainer::resume() {
 
 void Trainer::train_step() {
   const auto start = std::chrono::steady_clock::now();
-  StepPlan plan = planner_.take(plan_.sequences_at(config_, consumed_));
+  StepPlan plan = planner_.take(plan_.sequences_at(consumed_));
   ++step_;
   consumed_ += config_.data.global_batch;
-  if (step_ < config_.run.steps) planner_.prepare(plan_.sequences_at(config_, consumed_));
+  if (step_ < config_.run.steps) planner_.prepare(plan_.sequences_at(consumed_));
 
   const double lr = learning_rate(config_.optimizer, config_.run.steps, step_);
   const StepOutcome outcome = learner_.train(plan, step_, lr);

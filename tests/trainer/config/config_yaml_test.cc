@@ -47,6 +47,11 @@ class RandomConfig {
     if (config.parallel.comm_sms > 0 && config.run.device == "cpu") config.run.device = "cuda";
     if (config.model.mlp_chunk > 0) config.model.recompute = Recompute::kSelective;
     config.parallel.micro_batches = integer(4);
+    config.parallel.schedule = integer(2) == 0 ? "zbv" : text() + ".csv";
+    for (std::int64_t left = config.model.layers; left > 0 && config.parallel.stages.size() < 4;) {
+      config.parallel.stages.push_back(config.parallel.stages.size() == 3 ? left : 1 + integer(left));
+      left -= config.parallel.stages.back();
+    }
     config.data.global_batch = config.parallel.data * std::max<std::int64_t>(1, config.parallel.micro_batches) * 2;
     return config;
   }
@@ -101,6 +106,7 @@ class RandomConfig {
                    [&](const Place<std::string>& place) { place(config) = choices.empty() ? text() : choices[choice]; },
                    [&](const Place<std::vector<std::string>>& place) { place(config) = texts(); },
                    [&](const Place<std::vector<double>>&) {},
+                   [&](const Place<std::vector<std::int64_t>>&) {},
                    [&](const Place<std::vector<AttentionKind>>&) {},
                    [&](const ChosenPlace& place) { place.set(config, choice); },
                },

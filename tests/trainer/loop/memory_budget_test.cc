@@ -28,12 +28,12 @@ std::vector<std::int64_t> measured_peaks(const Config& config, int ranks) {
   std::vector<std::int64_t> peaks(static_cast<std::size_t>(ranks));
   run_local_ranks(ranks, {}, [&](Communicator& world) {
     const RunPlan plan = make_run_plan(config, world.size(), world.rank(), 1);
-    Mesh mesh(world, plan.mesh);
+    Mesh mesh(world, plan.layout.mesh);
     const auto loader = make_training_loader(config.data, config.model.vocab, config.run.seed);
     const RankDevice device;
     Learner learner(config, mesh, device, 1, plan.budget);
     StepPlan step =
-        plan_step(*loader, config.model, plan.place(config), plan.sequences_at(config, 0), plan.sequences_each);
+        plan_step(*loader, config.model, plan.place(config), plan.sequences_at(0), plan.layout.sequences_each);
     learner.train(step, 1, 1e-3);
     peaks[static_cast<std::size_t>(world.rank())] = learner.peak_bytes();
   });
@@ -76,7 +76,7 @@ TEST(MemoryBudget, HoldsForPrecisionRecomputationAndMicroBatches) {
 TEST(MemoryBudget, TheLongestSequenceFitsAndALongerDoesNot) {
   Config config = small_config();
   config.data.sequence_length = 1 << 16;
-  const HostRanks host{.mesh = {.data = 1, .context = 2}, .ranks = {0, 1}, .num_threads = 1};
+  const HostRanks host{.layout = resolve_layout(config, 2), .ranks = {0, 1}, .num_threads = 1};
   const std::int64_t have = std::int64_t{48} << 20;
   const std::int64_t longest = longest_sequence_that_fits(config, host, have);
   ASSERT_GT(longest, 0);

@@ -1,0 +1,29 @@
+// ParallelLayout: how a config's model and batch are spread over a world: mesh, pipeline schedule and the stages of the
+// model.
+#pragma once
+
+#include <vector>
+
+#include "models/stage.h"
+#include "parallel/mesh.h"
+#include "parallel/pipeline/pipeline_schedule.h"
+#include "trainer/config/config.h"
+
+namespace longspan {
+
+struct ParallelLayout {
+  MeshShape mesh;
+  std::int64_t micro_batches = 1;   // of a data rank, a step
+  std::int64_t sequences_each = 1;  // a micro-batch
+  PipelineSchedule schedule;        // of micro_batches
+  std::vector<StageSpan> stages;    // in order of depth, as many as the schedule's
+
+  // Of one place in the pipeline, in order of its chunks.
+  std::vector<StageSpan> stages_of(int pipeline_rank) const;
+};
+
+// Throws Error(kUsage) with one message that names every factor, all that is wrong with them, and a layout that would
+// fit so many ranks; Error(kData) where a schedule file cannot be read or is not right.
+ParallelLayout resolve_layout(const Config& config, int world);
+
+}  // namespace longspan
