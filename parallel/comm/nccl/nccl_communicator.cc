@@ -107,15 +107,20 @@ std::vector<Transfer> those_on(std::span<const Transfer> all, bool device) {
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(std::shared_ptr<NcclWorld> world, Communicator& host, NcclHandle comm)
-    : world_(std::move(world)), host_(host), comm_(comm) {}
+    : world_(std::move(world)), host_(host), comm_(comm), queue_(world_->device().transfers()) {}
 
 NcclCommunicator::NcclCommunicator(std::shared_ptr<NcclWorld> world, std::unique_ptr<Communicator> host,
                                    NcclHandle comm)
-    : world_(std::move(world)), own_host_(std::move(host)), host_(*own_host_), comm_(comm) {}
+    : NcclCommunicator(world, std::move(host), comm, world->device().transfers()) {}
+
+NcclCommunicator::NcclCommunicator(std::shared_ptr<NcclWorld> world, std::unique_ptr<Communicator> host,
+                                   NcclHandle comm, Stream queue)
+    : world_(std::move(world)), own_host_(std::move(host)), host_(*own_host_), comm_(comm), queue_(queue) {}
 
 NcclCommunicator::~NcclCommunicator() {
   if (std::uncaught_exceptions() > 0) world_->end(fmt::format("rank {} failed", rank()));
   world_->close(comm_);
+  if (queue_ != world_->device().transfers()) world_->close_queue(queue_);
 }
 
 // On all ranks or none: what NCCL does where some of them pass registered memory, and others do not, is not defined.
@@ -156,7 +161,7 @@ std::unique_ptr<PendingTransfers> NcclCommunicator::start(std::span<const Send> 
   std::unique_ptr<PendingTransfers> on_host;
   if (outgoing.size() < sends.size() || incoming.size() < receives.size())
     on_host = host_.start(those_on(sends, false), those_on(receives, false), what);
-  auto done = world_->queue(comm_, described, [&](Stream stream) {
+  auto done = world_->queue(comm_, queue_, described, [&](Stream stream) {
     for (const Receive& r : incoming) world_->api().receive(r.data, r.num_bytes, r.peer, comm_, stream);
     for (const Send& s : outgoing) world_->api().send(s.data, s.num_bytes, s.peer, comm_, stream);
   });
@@ -164,7 +169,7 @@ std::unique_ptr<PendingTransfers> NcclCommunicator::start(std::span<const Send> 
 }
 
 void NcclCommunicator::run(const std::string& what, const NcclWorld::Calls& calls) {
-  world_->queue(comm_, fmt::format("'{}'", what), calls)->hold_back(world_->device().compute());
+  world_->queue(comm_, queue_, fmt::format("'{}'", what), calls)->hold_back(world_->device().compute());
 }
 
 void NcclCommunicator::check(const Tensor& tensor, std::int64_t numel, std::string_view what) const {
@@ -254,9 +259,19 @@ void NcclCommunicator::broadcast(const Tensor& tensor, int root) {
 
 std::unique_ptr<Communicator> NcclCommunicator::split(int color, int key) {
   std::unique_ptr<Communicator> host = host_.split(color, key);
-  const NcclHandle comm = world_->open(fmt::format("'split of {} ranks over NCCL'", size()),
-                                       [&] { return world_->api().split(comm_, color, key); });
+  const NcclHandle comm = split_handle(color, key);
   return std::make_unique<NcclCommunicator>(world_, std::move(host), comm);
+}
+
+std::unique_ptr<Communicator> NcclCommunicator::split_apart(int color, int key) {
+  std::unique_ptr<Communicator> host = host_.split(color, key);
+  const NcclHandle comm = split_handle(color, key);
+  return std::make_unique<NcclCommunicator>(world_, std::move(host), comm, world_->open_queue());
+}
+
+NcclHandle NcclCommunicator::split_handle(int color, int key) {
+  return world_->open(fmt::format("'split of {} ranks over NCCL'", size()),
+                      [&] { return world_->api().split(comm_, color, key); });
 }
 
 std::unique_ptr<Communicator> make_nccl_communicator(NcclApi& api, Communicator& world, DeviceRuntime& runtime,

@@ -16,6 +16,8 @@ class NcclCommunicator final : public Communicator {
   // Of the same ranks as host, which stays the caller's; `world` was made with it, or with the one it was split from.
   NcclCommunicator(std::shared_ptr<NcclWorld> world, Communicator& host, NcclHandle comm);
   NcclCommunicator(std::shared_ptr<NcclWorld> world, std::unique_ptr<Communicator> host, NcclHandle comm);
+  // With a queue of its own, which goes with it.
+  NcclCommunicator(std::shared_ptr<NcclWorld> world, std::unique_ptr<Communicator> host, NcclHandle comm, Stream queue);
   ~NcclCommunicator() override;
 
   int rank() const override { return host_.rank(); }
@@ -33,6 +35,7 @@ class NcclCommunicator final : public Communicator {
   void broadcast(const Tensor& tensor, int root) override;
   void barrier() override { host_.barrier(); }
   std::unique_ptr<Communicator> split(int color, int key) override;
+  std::unique_ptr<Communicator> split_apart(int color, int key) override;
   void abort(const std::string& reason) noexcept override { world_->abort(reason); }
   std::string abort_reason() override { return host_.abort_reason(); }
   std::int64_t bytes_sent() const override { return bytes_sent_ + host_.bytes_sent(); }
@@ -40,12 +43,14 @@ class NcclCommunicator final : public Communicator {
  private:
   // A collective: what the compute stream is given next starts once it is done.
   void run(const std::string& what, const NcclWorld::Calls& calls);
+  NcclHandle split_handle(int color, int key);
   void check(const Tensor& tensor, std::int64_t numel, std::string_view what) const;
 
   const std::shared_ptr<NcclWorld> world_;
   const std::unique_ptr<Communicator> own_host_;  // null: the caller's
   Communicator& host_;
   const NcclHandle comm_;
+  const Stream queue_;  // the world's transfers, or its own
   std::int64_t bytes_sent_ = 0;
 };
 

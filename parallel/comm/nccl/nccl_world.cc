@@ -45,8 +45,7 @@ void NcclWorld::look() {
     std::string why;
     for (const NcclHandle comm : comms_)
       if (reason.empty() && api_.state(comm, why) == NcclState::kFailed)
-        reason =
-            fmt::format("NCCL failed{}: {}", pending_.empty() ? "" : fmt::format(" in {}", pending_.front().what), why);
+        reason = fmt::format("NCCL failed{}: {}", what_is_pending(), why);
   } catch (const Error& error) {
     reason = error.what();
   }
@@ -55,9 +54,21 @@ void NcclWorld::look() {
 
 // A deadline counts from when the device could begin.
 std::string NcclWorld::fault_of_pending() {
-  while (!pending_.empty() && pending_.front().done->is_reached()) pending_.pop_front();
-  if (pending_.empty()) return "";
-  Pending& first = pending_.front();
+  for (auto& [stream, pending] : pending_)
+    if (std::string fault = fault_of_first(pending); !fault.empty()) return fault;
+  return "";
+}
+
+std::string NcclWorld::what_is_pending() const {
+  for (const auto& [stream, pending] : pending_)
+    if (!pending.empty()) return fmt::format(" in {}", pending.front().what);
+  return "";
+}
+
+std::string NcclWorld::fault_of_first(std::list<Pending>& pending) {
+  while (!pending.empty() && pending.front().done->is_reached()) pending.pop_front();
+  if (pending.empty()) return "";
+  Pending& first = pending.front();
   if (!first.begun) {
     if (!first.ready->is_reached()) return "";
     first.begun = true;
@@ -66,23 +77,32 @@ std::string NcclWorld::fault_of_pending() {
   return first.patience.is_over() ? fmt::format("waited {} ms for {}", options_.timeout_ms, first.what) : "";
 }
 
-std::shared_ptr<DeviceEvent> NcclWorld::queue(NcclHandle comm, const std::string& what, const Calls& calls) {
+void NcclWorld::close_queue(Stream queue) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    pending_.erase(queue.handle);
+  }
+  device_.runtime().destroy(queue);
+}
+
+std::shared_ptr<DeviceEvent> NcclWorld::queue(NcclHandle comm, Stream stream, const std::string& what,
+                                              const Calls& calls) {
   throw_if_aborted(what);
   const std::shared_ptr<DeviceEvent> ready = device_.mark(device_.compute());
-  ready->hold_back(device_.transfers());
+  ready->hold_back(stream);
   try {
     const std::lock_guard lock(mutex_);
     api_.begin_group();
-    calls(device_.transfers());
+    calls(stream);
     api_.end_group();
   } catch (const Error& error) {
     end(fmt::format("{}: {}", what, error.what()));
     throw;
   }
   settle(comm, what);
-  const std::shared_ptr<DeviceEvent> done = device_.mark(device_.transfers());
+  const std::shared_ptr<DeviceEvent> done = device_.mark(stream);
   const std::lock_guard lock(mutex_);
-  pending_.push_back({ready, done, what, false, Patience(options_.timeout_ms)});
+  pending_[stream.handle].push_back({ready, done, what, false, Patience(options_.timeout_ms)});
   return done;
 }
 

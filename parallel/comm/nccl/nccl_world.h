@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,8 +17,9 @@
 
 namespace longspan {
 
-// All communicators of a rank queue on one stream, from the rank's one thread, in the order of the program. Ranks run
-// the same program, so no two of them can wait for each other's later work. A thread of its own watches: when a
+// Communicators of a rank queue on one stream, from the rank's one thread, in the order of the program. Ranks run the
+// same program, so no two of them can wait for each other's later work. Those that were split apart have streams of
+// their own. A thread of its own watches: when a
 // transfer takes longer than the deadline, NCCL reports a failure, or another rank has aborted, it ends all
 // communicators, which also ends what runs on the device, so that whoever waits for the device comes back.
 class NcclWorld {
@@ -32,10 +34,14 @@ class NcclWorld {
   NcclApi& api() { return api_; }
   CommDevice& device() { return device_; }
 
-  // One group of calls on comm, held back until what the compute stream holds now is done. The mark behind it; `what`
-  // describes it in errors. Waits until NCCL has queued it.
+  // A stream for a communicator of its own, until it is closed.
+  Stream open_queue() { return device_.runtime().make_stream(StreamUse::kTransfers); }
+  void close_queue(Stream queue) noexcept;
+
+  // One group of calls on comm in a queue, held back until what the compute stream holds now is done. The mark behind
+  // it; `what` describes it in errors. Waits until NCCL has queued it.
   using Calls = std::function<void(Stream)>;
-  std::shared_ptr<DeviceEvent> queue(NcclHandle comm, const std::string& what, const Calls& calls);
+  std::shared_ptr<DeviceEvent> queue(NcclHandle comm, Stream stream, const std::string& what, const Calls& calls);
   // Begins a communicator, and waits until all its ranks have come.
   NcclHandle open(const std::string& what, const std::function<NcclHandle()>& begin);
   void close(NcclHandle comm) noexcept;
@@ -62,6 +68,8 @@ class NcclWorld {
   void watch();
   void look();
   std::string fault_of_pending();
+  std::string fault_of_first(std::list<Pending>& pending);
+  std::string what_is_pending() const;
   void settle(NcclHandle comm, const std::string& what);
 
   NcclApi& api_;
@@ -70,7 +78,7 @@ class NcclWorld {
   CommDevice device_;
   mutable std::mutex mutex_;  // of the library and of all below
   std::vector<NcclHandle> comms_;
-  std::list<Pending> pending_;
+  std::map<void*, std::list<Pending>> pending_;  // by stream, each in its order
   bool aborted_ = false;
   bool told_of_refusal_ = false;
   std::string reason_;
