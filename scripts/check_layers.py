@@ -23,8 +23,9 @@ ROOMS = {
     "kernels/cuda/runtime": ["kernels/core", "kernels/ops", "kernels/cuda"],
     "parallel": ["kernels/core", "parallel/comm"],  # the mesh, which belongs to the post office
     "parallel/comm": ["kernels/core"],
-    "parallel/context": ["kernels/core", "kernels/ops", "parallel", "parallel/comm"],
-    "parallel/pipeline": ["kernels/core", "parallel", "parallel/comm"],
+    "parallel/drawing": ["kernels/core"],
+    "parallel/context": ["kernels/core", "kernels/ops", "parallel", "parallel/comm", "parallel/drawing"],
+    "parallel/pipeline": ["kernels/core", "parallel", "parallel/comm", "parallel/drawing"],
     "models": ["kernels/core", "kernels/ops", "parallel", "parallel/comm", "parallel/context"],
 }
 BELOW_TRAINER = [

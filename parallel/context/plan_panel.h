@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "parallel/context/plan_cells.h"
-#include "parallel/context/svg_writer.h"
+#include "parallel/drawing/svg_writer.h"
 
 namespace longspan {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "parallel/context/context_plan.h"
-#include "parallel/context/svg_writer.h"
+#include "parallel/drawing/svg_writer.h"
 
 namespace longspan {
 

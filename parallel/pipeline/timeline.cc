@@ -26,6 +26,7 @@ class Run {
   Run(const PipelineSchedule& schedule, const PipelineCosts& costs)
       : schedule_(schedule),
         costs_(costs),
+        differs_(static_cast<int>(costs.stages.size()) != schedule.num_stages()),
         places_(places_of_stages(schedule)),
         forward_end_(cells(), kNotYet),
         gradient_end_(cells(), kNotYet) {
@@ -57,19 +58,24 @@ class Run {
     return static_cast<std::size_t>(stage) * static_cast<std::size_t>(schedule_.micro_batches) +
            static_cast<std::size_t>(micro_batch);
   }
-  // When what `other` has made is at hand on `rank`.
-  double arrival(double end, int rank, int other_stage) const {
-    return places_[static_cast<std::size_t>(other_stage)].rank == rank ? end : end + costs_.transfer;
+  const StageCost& cost(int stage, int micro_batch) const {
+    return costs_.stages[differs_ ? cell(stage, micro_batch) : static_cast<std::size_t>(stage)];
+  }
+  // When what `other_stage`, this one's neighbour, has made is at hand on `rank`.
+  double arrival(double end, int rank, int stage, int other_stage) const {
+    if (places_[static_cast<std::size_t>(other_stage)].rank == rank) return end;
+    if (costs_.transfers.empty()) return end + costs_.transfer;
+    return end + costs_.transfers[static_cast<std::size_t>(std::min(stage, other_stage))];
   }
 
   double ready_at(int rank, const PipelineOp& op, int stage) const {
     const int m = op.micro_batch;
     if (op.kind == PipelineOpKind::kForward)
-      return stage == 0 ? 0 : arrival(forward_end_[cell(stage - 1, m)], rank, stage - 1);
+      return stage == 0 ? 0 : arrival(forward_end_[cell(stage - 1, m)], rank, stage, stage - 1);
     if (op.kind == PipelineOpKind::kWeightGradient) return gradient_end_[cell(stage, m)];
     const double own = forward_end_[cell(stage, m)];
     if (stage == schedule_.num_stages() - 1) return own;
-    return std::max(own, arrival(gradient_end_[cell(stage + 1, m)], rank, stage + 1));
+    return std::max(own, arrival(gradient_end_[cell(stage + 1, m)], rank, stage, stage + 1));
   }
 
   // Whether the operation could run.
@@ -79,7 +85,7 @@ class Run {
     if (ready == kNotYet) return false;
     auto& spans = timeline_.spans[rank];
     const double begin = std::max(ready, spans.empty() ? 0 : spans.back().end);
-    const double end = begin + cost_of(op.kind, costs_.stages[static_cast<std::size_t>(stage)]);
+    const double end = begin + cost_of(op.kind, cost(stage, op.micro_batch));
     spans.push_back({op, begin, end});
     timeline_.end = std::max(timeline_.end, end);
     if (op.kind == PipelineOpKind::kForward) forward_end_[cell(stage, op.micro_batch)] = end;
@@ -90,6 +96,7 @@ class Run {
 
   const PipelineSchedule& schedule_;
   const PipelineCosts& costs_;
+  const bool differs_;  // from micro-batch to micro-batch
   const std::vector<StagePlace> places_;
   std::vector<double> forward_end_, gradient_end_;  // by stage and micro-batch
   Timeline timeline_;
@@ -102,17 +109,26 @@ PipelineCosts unit_costs(const PipelineSchedule& schedule) {
   return {.stages = std::vector<StageCost>(static_cast<std::size_t>(schedule.num_stages()), {share, share, share})};
 }
 
+double Timeline::busy_of(int rank) const {
+  double busy = 0;
+  for (const Span& span : spans[static_cast<std::size_t>(rank)]) busy += span.end - span.begin;
+  return busy;
+}
+
 double Timeline::bubble() const {
   if (end <= 0) return 0;
   double busy = 0;
-  for (const auto& rank : spans)
-    for (const Span& span : rank) busy += span.end - span.begin;
+  for (std::size_t rank = 0; rank < spans.size(); ++rank) busy += busy_of(static_cast<int>(rank));
   return 1 - busy / (end * static_cast<double>(spans.size()));
 }
 
 Timeline time_of(const PipelineSchedule& schedule, const PipelineCosts& costs) {
-  LS_CHECK(static_cast<int>(costs.stages.size()) == schedule.num_stages(), "costs of {} stages for {}",
-           costs.stages.size(), schedule.num_stages());
+  const auto stages = static_cast<std::size_t>(schedule.num_stages());
+  LS_CHECK(
+      costs.stages.size() == stages || costs.stages.size() == stages * static_cast<std::size_t>(schedule.micro_batches),
+      "{} costs for {} stages and {} micro-batches", costs.stages.size(), stages, schedule.micro_batches);
+  LS_CHECK(costs.transfers.empty() || costs.transfers.size() == stages, "{} transfers for {} stages",
+           costs.transfers.size(), stages);
   return Run(schedule, costs).run();
 }
 

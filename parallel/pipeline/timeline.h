@@ -13,8 +13,11 @@ struct StageCost {
 };
 
 struct PipelineCosts {
+  // One a stage; or, where micro-batches differ, one a stage and micro-batch, all of a stage together.
   std::vector<StageCost> stages;
-  double transfer = 0;  // of activations or gradients between two ranks; overlaps what either computes
+  // Of activations or gradients between two ranks; overlaps what either computes.
+  double transfer = 0;
+  std::vector<double> transfers{};  // one a stage: between it and the next, instead of `transfer`
 };
 // Every stage alike, all stages of a rank together one unit forward, one for each half of the backward.
 PipelineCosts unit_costs(const PipelineSchedule& schedule);
@@ -29,11 +32,12 @@ struct Timeline {
   bool is_complete = true;               // false: some rank waits for ever
   // Of the time from 0 to `end`, what the ranks do not compute, over all of it.
   double bubble() const;
+  double busy_of(int rank) const;
 };
 
 // Each rank does its operations in order, each as soon as what it needs has come: a forward the activations of the
 // stage above it, a backward or input gradient its own forward and the gradient of the stage below. The schedule names
-// only ranks, stages and micro-batches that exist.
+// only ranks, stages and micro-batches that exist. Throws Error(kInternal) for costs of another number of stages.
 Timeline time_of(const PipelineSchedule& schedule, const PipelineCosts& costs);
 
 }  // namespace longspan

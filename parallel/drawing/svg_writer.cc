@@ -1,4 +1,4 @@
-#include "parallel/context/svg_writer.h"
+#include "parallel/drawing/svg_writer.h"
 
 #include <fmt/format.h>
 
