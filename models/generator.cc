@@ -64,6 +64,7 @@ struct StepAttention {
 struct Generator::Impl {
   Impl(Model::Impl& the_model, const Exec& the_exec, Arena& the_arena, std::int64_t the_max_tokens)
       : model(the_model),
+        layers(model.whole("generation").layers),
         exec(the_exec),
         arena(the_arena),
         max_tokens(the_max_tokens),
@@ -74,6 +75,7 @@ struct Generator::Impl {
   void attend(std::int64_t layer, const SplitLayer& split, const LayerState& state, const StepAttention& step);
 
   Model::Impl& model;
+  const std::vector<std::unique_ptr<SplitLayer>>& layers;
   Exec exec;
   Arena& arena;
   std::int64_t max_tokens;
@@ -124,15 +126,18 @@ void Generator::Impl::feed_part(std::span<const std::int32_t> part) {
   });
 
   Arena::Scope scope(arena);
-  const LayerCall call = model.begin(exec, positions, arena);
-  const Tensor x = model.new_stream(arena, "stream", count);
+  const StageShape shape = model.shape_of(whole_model(model.config), count);
+  const RotaryTables tables = shape.new_rotary_tables(arena);
+  model.fill_rotary_tables(exec, positions, tables);
+  const LayerCall call{exec, arena, arena, arena, tables.cos, tables.sin};
+  const Tensor x = shape.new_stream(arena, "stream");
   embedding_forward(exec, tokens, model.embedding.value, x);
-  for (std::size_t l = 0; l < model.layers.size(); ++l) {
+  for (std::size_t l = 0; l < layers.size(); ++l) {
     Arena::Scope layer_scope(arena);
-    const SplitLayer& layer = *model.layers[l];
+    const SplitLayer& layer = *layers[l];
     const auto state = layer.make_state();
     const StepAttention step(arena, model.config, model.precision, count);
-    const Tensor output = model.new_stream(arena, "layer output", count);
+    const Tensor output = shape.new_stream(arena, "layer output");
     state->input = x;
     state->attention_out = step.out;
     state->lse = step.lse;
@@ -194,15 +199,15 @@ std::int64_t Generator::bytes(const ModelConfig& config, DType precision, std::i
   const std::int64_t part = std::min(kPrefillTokens, max_tokens);
   SizeCounter counter;
   Caches(counter, config, precision, max_tokens);
-  counter.allocate("cos", kActivations, DType::kF32, {part, config.head_dim / 2});
-  counter.allocate("sin", kActivations, DType::kF32, {part, config.head_dim / 2});
-  counter.allocate("stream", kActivations, precision, {part, config.hidden});
-  counter.allocate("layer output", kActivations, precision, {part, config.hidden});
+  const StageShape shape{config, whole_model(config), precision, part};
+  shape.new_rotary_tables(counter);
+  shape.new_stream(counter, "stream");
+  shape.new_stream(counter, "layer output");
   StepAttention(counter, config, precision, part);
   std::int64_t layer = 0;
   for (std::int64_t l = 0; l < config.layers; ++l) {
     const LayerBytes bytes = layer_kind(config.attention_of(l).kind).bytes(config, precision, part);
-    layer = std::max(layer, bytes.pre_forward + bytes.post_forward_peak);
+    layer = std::max(layer, bytes.kept_by_forward() + bytes.post_forward.scratch);
   }
   return counter.used_bytes() + layer;
 }

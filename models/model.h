@@ -1,4 +1,5 @@
-// Model: a decoder of the Llama family with explicit forward and backward over one rank's tokens.
+// Model: a decoder of the Llama family, or the stages of one that a rank computes, with explicit forward and backward
+// over the rank's tokens.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,8 @@
 #include "kernels/core/exec.h"
 #include "kernels/ops/training_ops.h"
 #include "models/model_config.h"
-#include "parallel/context/executor.h"
+#include "models/stage.h"
+#include "models/stage_call.h"
 
 namespace longspan {
 
@@ -24,15 +26,13 @@ struct Parameter {
   bool decays = true;  // weight decay applies (matrices yes; norms, biases, sinks no)
 };
 
-// One rank's share of one packed sequence, in the local order of the plan's home.
-struct MicroBatch {
-  Tensor tokens;     // [c] int32
-  Tensor labels;     // [c] int32, -1: no loss here
-  Tensor positions;  // [c] int32, inside the document
+// Weights that a pass uses, and whose gradients it completes, together: the embedding, a layer, the final norm and
+// head. The same elements of the flat tensors of masters, compute copies and gradients, each tensor's padding included;
+// one unit begins where the one before it ends.
+struct WeightUnit {
+  std::string name;  // "embedding", "layer 3", "head"
+  std::int64_t begin = 0, end = 0;
 };
-
-// Core attention for each entry of config.pattern, same order; all over the same home and communicator.
-using AttentionByPattern = std::span<ContextAttention* const>;
 
 enum class Gradients : std::uint8_t { kNone, kKeep };
 
@@ -40,11 +40,17 @@ class Model {
  public:
   // Weights, their bf16 copies (precision kBF16) and gradients are laid out in `weights`, each kind contiguous.
   Model(const ModelConfig& config, DType precision, Gradients gradients, Arena& weights);
+  // The same with the weights of these stages only (see check_stages), in their order. Where embeddings are tied and
+  // the rank has the head but does not embed, it has a weight "model.embed_tokens.weight" of its own, whose gradient is
+  // the head's share.
+  Model(const ModelConfig& config, DType precision, Gradients gradients, Arena& weights, std::vector<StageSpan> stages);
   ~Model();
 
   const ModelConfig& config() const;
   DType precision() const;
+  std::span<const StageSpan> stages() const;
   std::span<Parameter> parameters();
+  std::span<const WeightUnit> units() const;
   const Tensor& all_gradients() const;  // every gradient as one flat fp32 tensor, for reduction over ranks
 
   // Normal(0, init_std), output projections scaled by 1/sqrt(2 layers); norms 1, biases and sinks 0. The values of a
@@ -53,17 +59,23 @@ class Model {
   // Refreshes the compute copies after master weights were changed from outside.
   void refresh_compute(const Exec& exec);
 
-  // totals [2] fp64 on the model's device += the loss over this rank's tokens, unscaled, and their number with a label
-  // (HeadLoss::totals): the caller reads them when it must, so that no micro-batch waits for another. Collective over
-  // the attention's communicator. `activations` is left as found.
+  // Of a whole model: totals [2] fp64 on the model's device += the loss over this rank's tokens, unscaled, and their
+  // number with a label (HeadLoss::totals): the caller reads them when it must, so that no micro-batch waits for
+  // another. Collective over the attention's communicator. `activations` is left as found.
   void evaluate(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention, const Tensor& totals,
                 Arena& activations);
   // The same, and adds grad_scale times the gradient to every parameter's gradient.
   void forward_backward(const Exec& exec, const MicroBatch& batch, AttentionByPattern attention, float grad_scale,
                         const Tensor& totals, Arena& activations);
 
+  // The forward pass alone of one of the stages; see StagePass for training. input [c,E] is absent where the stage
+  // embeds; output [c,E], written, is absent where it has the head, as are totals where it has not.
+  void evaluate_stage(const StageCall& call, int stage, const Tensor& input, const Tensor& output, const Tensor& totals,
+                      Arena& activations);
+
  private:
   friend class Generator;
+  friend class StagePass;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
@@ -80,11 +92,22 @@ struct DepthFlops {
 DepthFlops training_flops_by_depth(const ModelConfig& config, std::int64_t sequence_length);
 // Attention share of the above.
 double attention_flops_per_token(const ModelConfig& config, std::int64_t sequence_length);
+// Of these stages of a rank.
+std::int64_t count_parameters(const ModelConfig& config, std::span<const StageSpan> stages);
 
 // Bytes the constructor of Model takes from `weights` (exact).
 std::int64_t weight_bytes(const ModelConfig& config, DType precision, Gradients gradients);
-// Peak bytes forward_backward takes from `activations` for this many local tokens (exact; tests compare with the
-// arena).
+std::int64_t weight_bytes(const ModelConfig& config, std::span<const StageSpan> stages, DType precision,
+                          Gradients gradients);
+
+// Peak bytes a StagePass takes from each of its arenas, and evaluate_stage from its own, for this many local tokens
+// (exact; tests compare with the arenas). A backward in halves keeps less than that until its first half begins.
+std::int64_t kept_bytes(const ModelConfig& config, const StageSpan& stage, DType precision, std::int64_t tokens,
+                        BackwardKind backward);
+std::int64_t transient_bytes(const ModelConfig& config, const StageSpan& stage, DType precision, std::int64_t tokens,
+                             BackwardKind backward);
+std::int64_t evaluation_bytes(const ModelConfig& config, const StageSpan& stage, DType precision, std::int64_t tokens);
+// Peak bytes forward_backward takes from `activations` (exact): evaluate takes no more.
 std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);
 // Pinned memory of the host that config.offload takes for them.
 std::int64_t offloaded_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);

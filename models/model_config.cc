@@ -53,6 +53,24 @@ void check_attention(const AttentionKind& attention, const std::string& key) {
                key, *attention.scale);
 }
 
+void check_recompute(const ModelConfig& config) {
+  const bool recomputes = config.recompute != Recompute::kNone;
+  LS_REQUIRE(kUsage, config.recompute_layers >= -1, "model.recompute_layers: {} layers; give -1 for all of a stage",
+             config.recompute_layers);
+  LS_REQUIRE(kUsage, config.recompute_layers == -1 || recomputes,
+             "model.recompute_layers: {} needs model.recompute: selective or full", config.recompute_layers);
+  LS_REQUIRE(kUsage, config.offload == Offload::kNone || (recomputes && config.recompute_layers == -1),
+             "model.offload: activations needs model.recompute: selective or full, of all layers; what else layers "
+             "keep would stay where it is");
+  LS_REQUIRE(kUsage, config.mlp_chunk >= 0, "model.mlp_chunk: {} tokens at a time; give 0 for all of them",
+             config.mlp_chunk);
+  LS_REQUIRE(
+      kUsage, config.mlp_chunk == 0 || recomputes,
+      "model.mlp_chunk: {} needs model.recompute: selective or full; else each chunk's tensors would be kept all "
+      "the same",
+      config.mlp_chunk);
+}
+
 }  // namespace
 
 void check_model_config(const ModelConfig& config) {
@@ -70,15 +88,7 @@ void check_model_config(const ModelConfig& config) {
   require_positive("norm_eps", config.norm_eps);
   require_positive("init_std", config.init_std);
   check_rope(config);
-  LS_REQUIRE(
-      kUsage, config.offload == Offload::kNone || config.recompute == Recompute::kSelective,
-      "model.offload: activations needs model.recompute: selective; what else layers keep would stay where it is");
-  LS_REQUIRE(kUsage, config.mlp_chunk >= 0, "model.mlp_chunk: {} tokens at a time; give 0 for all of them",
-             config.mlp_chunk);
-  LS_REQUIRE(
-      kUsage, config.mlp_chunk == 0 || config.recompute == Recompute::kSelective,
-      "model.mlp_chunk: {} needs model.recompute: selective; else each chunk's tensors would be kept all the same",
-      config.mlp_chunk);
+  check_recompute(config);
   LS_REQUIRE(kUsage, !config.pattern.empty(), "model.pattern: empty; give at least one attention map");
   for (std::size_t i = 0; i < config.pattern.size(); ++i)
     check_attention(config.pattern[i],

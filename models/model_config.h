@@ -33,8 +33,9 @@ struct AttentionKind {
   bool operator==(const AttentionKind&) const = default;
 };
 
-// Keep the activations (kNone), or keep a layer's input and its attention's output and recompute the rest (kSelective).
-enum class Recompute : std::uint8_t { kNone, kSelective };
+// Keep the activations (kNone); or keep a layer's input and its attention's output and recompute the rest (kSelective);
+// or keep its input alone and run its attention again too, transfers and all (kFull).
+enum class Recompute : std::uint8_t { kNone, kSelective, kFull };
 
 // Where what forward keeps for backward waits: where it was computed (kNone), or in pinned host memory (kActivations).
 enum class Offload : std::uint8_t { kNone, kActivations };
@@ -49,8 +50,9 @@ struct ModelConfig {
   std::vector<AttentionKind> pattern{AttentionKind{}};  // layer l uses pattern[l % size]
   SoftmaxOrigin softmax_origin = SoftmaxOrigin::kMaximum;
   Recompute recompute = Recompute::kNone;
-  Offload offload = Offload::kNone;  // kActivations: with Recompute::kSelective alone
-  std::int64_t mlp_chunk = 0;        // tokens that the MLP takes at a time, with Recompute::kSelective alone; 0: all
+  std::int64_t recompute_layers = -1;  // of each stage so many, the first ones, recompute; -1: all of them
+  Offload offload = Offload::kNone;    // kActivations: where all layers recompute
+  std::int64_t mlp_chunk = 0;          // tokens that the MLP takes at a time, where layers recompute; 0: all
 
   const AttentionKind& attention_of(std::int64_t layer) const {
     return pattern[static_cast<std::size_t>(layer) % pattern.size()];

@@ -25,8 +25,14 @@ double attention_flops_of_layer(const ModelConfig& config, std::int64_t layer, s
 }  // namespace
 
 std::int64_t count_parameters(const ModelConfig& config) {
+  const StageSpan whole = whole_model(config);
+  return count_parameters(config, {&whole, 1});
+}
+
+std::int64_t count_parameters(const ModelConfig& config, std::span<const StageSpan> stages) {
   std::int64_t count = 0;
-  for (const ParameterSpec& spec : parameter_specs(config)) count += spec.numel();
+  for (const UnitSpec& unit : unit_specs(config, stages))
+    for (const ParameterSpec& spec : unit.parameters) count += spec.numel();
   return count;
 }
 

@@ -21,9 +21,15 @@ std::int64_t padded_numel(const ParameterSpec& spec) {
   return (spec.numel() + kAlignElements - 1) / kAlignElements * kAlignElements;
 }
 
-std::int64_t padded_numel(const std::vector<ParameterSpec>& specs) {
+std::int64_t padded_numel(const UnitSpec& unit) {
   std::int64_t total = 0;
-  for (const ParameterSpec& spec : specs) total += padded_numel(spec);
+  for (const ParameterSpec& spec : unit.parameters) total += padded_numel(spec);
+  return total;
+}
+
+std::int64_t padded_numel(const std::vector<UnitSpec>& units) {
+  std::int64_t total = 0;
+  for (const UnitSpec& unit : units) total += padded_numel(unit);
   return total;
 }
 
@@ -49,20 +55,34 @@ std::int64_t ParameterSpec::numel() const {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
+std::vector<UnitSpec> unit_specs(const ModelConfig& config, std::span<const StageSpan> stages) {
+  const bool embeds = std::any_of(stages.begin(), stages.end(), [](const StageSpan& stage) { return stage.embeds; });
+  const std::vector<std::int64_t> table = {config.vocab, config.hidden};
+  std::vector<UnitSpec> units;
+  for (const StageSpan& stage : stages) {
+    if (stage.embeds) units.push_back({"embedding", {{std::string(kEmbeddingWeight), table}}});
+    for (std::int64_t l = stage.begin; l < stage.end; ++l)
+      units.push_back({fmt::format("layer {}", l), layer_kind(config.attention_of(l).kind).parameters(config, l)});
+    if (!stage.has_head) continue;
+    UnitSpec& head = units.emplace_back(UnitSpec{"head", {}});
+    head.parameters.push_back({std::string(kFinalNormWeight), {config.hidden}, InitialValue::kOne});
+    if (!config.tie_embeddings || !embeds)
+      head.parameters.push_back({std::string(config.tie_embeddings ? kEmbeddingWeight : kHeadWeight), table});
+  }
+  return units;
+}
+
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config) {
+  const StageSpan whole = whole_model(config);
   std::vector<ParameterSpec> specs;
-  specs.push_back({"model.embed_tokens.weight", {config.vocab, config.hidden}});
-  for (std::int64_t l = 0; l < config.layers; ++l)
-    for (ParameterSpec& spec : layer_kind(config.attention_of(l).kind).parameters(config, l))
-      specs.push_back(std::move(spec));
-  specs.push_back({"model.norm.weight", {config.hidden}, InitialValue::kOne});
-  if (!config.tie_embeddings) specs.push_back({"lm_head.weight", {config.vocab, config.hidden}});
+  for (UnitSpec& unit : unit_specs(config, {&whole, 1}))
+    for (ParameterSpec& spec : unit.parameters) specs.push_back(std::move(spec));
   return specs;
 }
 
-ParameterStore::ParameterStore(std::vector<ParameterSpec> specs, DType precision, Gradients gradients, Arena& arena)
-    : specs_(std::move(specs)), precision_(precision) {
-  const std::int64_t total = padded_numel(specs_);
+ParameterStore::ParameterStore(const std::vector<UnitSpec>& units, DType precision, Gradients gradients, Arena& arena)
+    : precision_(precision) {
+  const std::int64_t total = padded_numel(units);
   masters_ = arena.allocate_zeroed("master weights", MemoryCategory::kWeights, DType::kF32, {total});
   copies_ = precision == DType::kF32
                 ? masters_
@@ -71,18 +91,22 @@ ParameterStore::ParameterStore(std::vector<ParameterSpec> specs, DType precision
     gradients_ = arena.allocate_zeroed("weight gradients", MemoryCategory::kGradients, DType::kF32, {total});
 
   std::int64_t begin = 0;
-  for (const ParameterSpec& spec : specs_) {
-    const std::int64_t end = begin + spec.numel();
-    Parameter parameter;
-    parameter.name = spec.name;
-    parameter.shape = spec.shape;
-    parameter.master = masters_.narrow(0, begin, end);
-    parameter.compute = copies_.narrow(0, begin, end);
-    if (gradients_) parameter.gradient = gradients_.narrow(0, begin, end);
-    parameter.decays = spec.shape.size() == 2;
-    places_[spec.name] = parameters_.size();
-    parameters_.push_back(std::move(parameter));
-    begin += padded_numel(spec);
+  for (const UnitSpec& unit : units) {
+    units_.push_back({.name = unit.name, .begin = begin, .end = begin + padded_numel(unit)});
+    for (const ParameterSpec& spec : unit.parameters) {
+      const std::int64_t end = begin + spec.numel();
+      Parameter parameter;
+      parameter.name = spec.name;
+      parameter.shape = spec.shape;
+      parameter.master = masters_.narrow(0, begin, end);
+      parameter.compute = copies_.narrow(0, begin, end);
+      if (gradients_) parameter.gradient = gradients_.narrow(0, begin, end);
+      parameter.decays = spec.shape.size() == 2;
+      places_[spec.name] = parameters_.size();
+      parameters_.push_back(std::move(parameter));
+      specs_.push_back(spec);
+      begin += padded_numel(spec);
+    }
   }
 }
 
@@ -114,11 +138,11 @@ Weight ParameterStore::master_weight(std::string_view name) const {
   return {in_shape(parameter.master, parameter.shape), in_shape(parameter.gradient, parameter.shape)};
 }
 
-std::int64_t ParameterStore::bytes(const std::vector<ParameterSpec>& specs, DType precision, Gradients gradients) {
+std::int64_t ParameterStore::bytes(const std::vector<UnitSpec>& units, DType precision, Gradients gradients) {
   std::int64_t per_element = size_of(DType::kF32);
   if (precision != DType::kF32) per_element += size_of(precision);
   if (gradients == Gradients::kKeep) per_element += size_of(DType::kF32);
-  return padded_numel(specs) * per_element;
+  return padded_numel(units) * per_element;
 }
 
 }  // namespace longspan

@@ -25,8 +25,22 @@ struct ParameterSpec {
   std::int64_t numel() const;
 };
 
-// Every weight of a model in the order in which they lie: embedding, layers, final norm, head.
+// Weights that are used, and whose gradients are complete, together (see WeightUnit).
+struct UnitSpec {
+  std::string name;
+  std::vector<ParameterSpec> parameters;
+};
+
+// Every unit of a rank's stages in the order in which they lie: stage after stage, of each the embedding, its layers,
+// the final norm with the head. Where embeddings are tied, the head's weights are the embedding's if the rank embeds
+// too, else a copy of the same name.
+std::vector<UnitSpec> unit_specs(const ModelConfig& config, std::span<const StageSpan> stages);
+// The weights of a whole model in that order.
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config);
+
+inline constexpr std::string_view kEmbeddingWeight = "model.embed_tokens.weight";
+inline constexpr std::string_view kFinalNormWeight = "model.norm.weight";
+inline constexpr std::string_view kHeadWeight = "lm_head.weight";
 
 // A weight in its own shape: views into a ParameterStore.
 struct Weight {
@@ -37,9 +51,10 @@ struct Weight {
 class ParameterStore {
  public:
   // Takes one block of masters, one of bf16 copies (precision kBF16) and one of gradients; zeroed, padding included.
-  ParameterStore(std::vector<ParameterSpec> specs, DType precision, Gradients gradients, Arena& arena);
+  ParameterStore(const std::vector<UnitSpec>& units, DType precision, Gradients gradients, Arena& arena);
 
   std::span<Parameter> parameters() { return parameters_; }
+  std::span<const WeightUnit> units() const { return units_; }
   const Tensor& all_gradients() const { return gradients_; }
   // The values are made on the host, tensor by tensor, and copied to where the weights live.
   void initialize(const Exec& exec, const ModelConfig& config, std::uint64_t seed);
@@ -51,12 +66,13 @@ class ParameterStore {
   Weight master_weight(std::string_view name) const;
 
   // Bytes the constructor takes from its arena.
-  static std::int64_t bytes(const std::vector<ParameterSpec>& specs, DType precision, Gradients gradients);
+  static std::int64_t bytes(const std::vector<UnitSpec>& units, DType precision, Gradients gradients);
 
  private:
   const Parameter& find(std::string_view name) const;
 
   std::vector<ParameterSpec> specs_;
+  std::vector<WeightUnit> units_;
   std::vector<Parameter> parameters_;
   std::unordered_map<std::string, std::size_t> places_;
   DType precision_;

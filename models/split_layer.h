@@ -13,18 +13,22 @@
 
 namespace longspan {
 
-// What the phases of all layers of one micro-batch share.
+// What the phases of a layer of one micro-batch are given. They never release what they take from the first two arenas:
+// lifetimes are the caller's scopes. All three may be one.
 struct LayerCall {
   const Exec& exec;
-  Arena& activations;  // phases allocate in it and never release: lifetimes are the caller's scopes
-  Tensor cos, sin;     // [c, D/2] fp32
+  Arena& saved;     // what weight_backward reads, too
+  Arena& passing;   // what no phase after pre_backward reads
+  Arena& scratch;   // released when the phase returns
+  Tensor cos, sin;  // [c, D/2] fp32
 };
 
 // What one layer keeps of one micro-batch, in the model's precision unless stated. Each kind of layer adds its own. The
 // caller provides the tensors of the first group before the phase that reads or writes them.
 //   pre_forward … post_forward       input, what these two allocate
 //   … post_backward … pre_backward   all of it
-//   … weight_backward                the same, the gradients handed to post_backward and pre_backward included
+//   … weight_backward                attention_out, dq, dk, dv, what the phases took from `saved`, and the gradient
+//                                    handed to post_backward
 struct LayerState {
   virtual ~LayerState() = default;
 
@@ -63,13 +67,16 @@ class SplitLayer {
   virtual void weight_backward(const LayerCall& call, const LayerState& state) const = 0;
 };
 
-// Bytes a layer's phases take from `activations`.
+// Bytes a phase takes from the arenas of its call; from `scratch` at most.
+struct PhaseBytes {
+  std::int64_t saved = 0, passing = 0, scratch = 0;
+  std::int64_t kept() const { return saved + passing; }
+};
+
+// post_recompute takes what post_forward does, without its scratch; pre_backward and weight_backward nothing.
 struct LayerBytes {
-  std::int64_t pre_forward = 0;
-  std::int64_t post_forward = 0;        // what stays taken after it; post_recompute takes the same
-  std::int64_t post_forward_peak = 0;   // at most, while it runs; no more than post_forward + post_backward_peak
-  std::int64_t post_backward = 0;       // what stays taken after it
-  std::int64_t post_backward_peak = 0;  // at most, while it runs
+  PhaseBytes pre_forward, post_forward, post_backward;
+  std::int64_t kept_by_forward() const { return pre_forward.kept() + post_forward.kept(); }
 };
 
 }  // namespace longspan

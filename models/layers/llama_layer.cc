@@ -7,54 +7,64 @@
 namespace longspan {
 namespace {
 
-// Each phase's allocations stand once, for the Arena that serves them and the SizeCounter that predicts them.
+// Each phase's allocations stand once, for the Arenas that serve them and the SizeCounters that predict them.
 template <class Allocator>
 struct LlamaAllocations {
-  Allocator& arena;
+  Allocator& saved;
+  Allocator& passing;
+  Allocator& scratch;
   const LlamaShape& shape;
   std::int64_t tokens;
 
-  Tensor take(std::string_view name, DType dtype, std::initializer_list<std::int64_t> sizes) const {
+  static Tensor take(Allocator& arena, std::string_view name, DType dtype, std::initializer_list<std::int64_t> sizes) {
     return arena.allocate(name, MemoryCategory::kActivations, dtype, sizes);
   }
 
   void pre_forward(LlamaState& state) const {
     const auto [c, H, K, D] = std::array{tokens, shape.heads, shape.kv_heads, shape.head_dim};
-    state.input_rstd = take("input rstd", DType::kF32, {c});
-    state.input_normed = take("input normed", shape.precision, {c, shape.hidden});
-    state.q = take("q", shape.precision, {c, H, D});
-    state.k = take("k", shape.precision, {c, K, D});
-    state.v = take("v", shape.precision, {c, K, D});
+    state.input_normed = take(saved, "input normed", shape.precision, {c, shape.hidden});
+    state.input_rstd = take(passing, "input rstd", DType::kF32, {c});
+    state.q = take(passing, "q", shape.precision, {c, H, D});
+    state.k = take(passing, "k", shape.precision, {c, K, D});
+    state.v = take(passing, "v", shape.precision, {c, K, D});
     if (!shape.qk_norm) return;
-    state.q_raw = take("q before norm", shape.precision, {c, H, D});
-    state.k_raw = take("k before norm", shape.precision, {c, K, D});
-    state.q_rstd = take("q rstd", DType::kF32, {c, H});
-    state.k_rstd = take("k rstd", DType::kF32, {c, K});
+    state.q_raw = take(passing, "q before norm", shape.precision, {c, H, D});
+    state.k_raw = take(passing, "k before norm", shape.precision, {c, K, D});
+    state.q_rstd = take(passing, "q rstd", DType::kF32, {c, H});
+    state.k_rstd = take(passing, "k rstd", DType::kF32, {c, K});
   }
 
   void post_forward(LlamaState& state) const {
-    if (shape.mlp_chunk == 0) state.mlp = mlp(tokens);
+    if (shape.mlp_chunk == 0) state.mlp = mlp(tokens, saved, passing);
   }
 
-  LlamaMlp mlp(std::int64_t count) const {
+  LlamaMlp mlp_of_chunk(std::int64_t count) const { return mlp(count, scratch, scratch); }
+
+  LlamaMlp mlp(std::int64_t count, Allocator& until_weights, Allocator& until_input) const {
     LlamaMlp mlp;
-    mlp.middle = take("middle", shape.precision, {count, shape.hidden});
-    mlp.rstd = take("middle rstd", DType::kF32, {count});
-    mlp.normed = take("middle normed", shape.precision, {count, shape.hidden});
-    mlp.gate = take("gate", shape.precision, {count, shape.ffn});
-    mlp.up = take("up", shape.precision, {count, shape.ffn});
-    mlp.activated = take("activated", shape.precision, {count, shape.ffn});
+    mlp.middle = take(until_input, "middle", shape.precision, {count, shape.hidden});
+    mlp.rstd = take(until_input, "middle rstd", DType::kF32, {count});
+    mlp.normed = take(until_weights, "middle normed", shape.precision, {count, shape.hidden});
+    mlp.gate = take(until_weights, "gate", shape.precision, {count, shape.ffn});
+    mlp.up = take(until_weights, "up", shape.precision, {count, shape.ffn});
+    mlp.activated = take(until_weights, "activated", shape.precision, {count, shape.ffn});
     return mlp;
   }
 
   void post_backward(LlamaState& state) const {
-    state.dmiddle = take("dmiddle", shape.precision, {tokens, shape.hidden});
-    state.dattention_out = take("dattention out", shape.precision, {tokens, shape.heads, shape.head_dim});
+    state.dmiddle = take(saved, "dmiddle", shape.precision, {tokens, shape.hidden});
+    state.dattention_out = take(passing, "dattention out", shape.precision, {tokens, shape.heads, shape.head_dim});
   }
 
   // While post_backward runs.
-  Tensor dactivated(std::int64_t count) const { return take("dactivated", shape.precision, {count, shape.ffn}); }
+  Tensor dactivated(std::int64_t count) const {
+    return take(scratch, "dactivated", shape.precision, {count, shape.ffn});
+  }
 };
+
+LlamaAllocations<Arena> allocations_in(const LayerCall& call, const LlamaShape& shape, std::int64_t tokens) {
+  return {call.saved, call.passing, call.scratch, shape, tokens};
+}
 
 LlamaShape shape_of(const ModelConfig& config, DType precision) {
   return {.hidden = config.hidden,
@@ -124,22 +134,24 @@ class LlamaLayerKind final : public LayerKind {
 
   LayerBytes bytes(const ModelConfig& config, DType precision, std::int64_t tokens) const override {
     const LlamaShape shape = shape_of(config, precision);
+    const auto count = [&](const auto& phase) {
+      SizeCounter saved, passing, scratch;
+      phase(LlamaAllocations<SizeCounter>{saved, passing, scratch, shape, tokens});
+      return PhaseBytes{saved.used_bytes(), passing.used_bytes(), scratch.used_bytes()};
+    };
+    const bool in_chunks = shape.mlp_chunk != 0;
+    const std::int64_t at_once = in_chunks ? std::min(tokens, shape.mlp_chunk) : tokens;
     LlamaState state;
-    SizeCounter pre, post, back;
-    LlamaAllocations<SizeCounter>{pre, shape, tokens}.pre_forward(state);
-    LlamaAllocations<SizeCounter>{post, shape, tokens}.post_forward(state);
-    LlamaAllocations<SizeCounter>{back, shape, tokens}.post_backward(state);
-    LayerBytes bytes{
-        .pre_forward = pre.used_bytes(), .post_forward = post.used_bytes(), .post_backward = back.used_bytes()};
-    const std::int64_t at_once = shape.mlp_chunk == 0 ? tokens : std::min(tokens, shape.mlp_chunk);
-    if (shape.mlp_chunk != 0) {
-      LlamaAllocations<SizeCounter>{post, shape, tokens}.mlp(at_once);
-      LlamaAllocations<SizeCounter>{back, shape, tokens}.mlp(at_once);
-    }
-    bytes.post_forward_peak = post.used_bytes();
-    LlamaAllocations<SizeCounter>{back, shape, tokens}.dactivated(at_once);
-    bytes.post_backward_peak = back.used_bytes();
-    return bytes;
+    return {.pre_forward = count([&](const auto& take) { take.pre_forward(state); }),
+            .post_forward = count([&](const auto& take) {
+              take.post_forward(state);
+              if (in_chunks) take.mlp_of_chunk(at_once);
+            }),
+            .post_backward = count([&](const auto& take) {
+              take.post_backward(state);
+              if (in_chunks) take.mlp_of_chunk(at_once);
+              take.dactivated(at_once);
+            })};
   }
 };
 
@@ -178,7 +190,7 @@ LlamaLayer::LlamaLayer(const ModelConfig& config, std::int64_t layer, DType prec
 void LlamaLayer::pre_forward(const LayerCall& call, LayerState& layer_state) const {
   LlamaState& s = own(layer_state);
   const Exec& exec = call.exec;
-  LlamaAllocations<Arena>{call.activations, shape_, s.input.size(0)}.pre_forward(s);
+  allocations_in(call, shape_, s.input.size(0)).pre_forward(s);
   rms_norm_forward(
       exec, {.x = s.input, .weight = input_norm_.value, .y = s.input_normed, .rstd = s.input_rstd, .eps = norm_eps_});
   q_proj_.forward(exec, s.input_normed, rows(shape_.qk_norm ? s.q_raw : s.q));
@@ -225,11 +237,11 @@ void LlamaLayer::mlp_weight_backward(const Exec& exec, const LlamaMlp& mlp, cons
 template <class Body>
 void LlamaLayer::for_each_chunk(const LayerCall& call, const LlamaState& state, const Body& body) const {
   const std::int64_t tokens = state.input.size(0);
-  const LlamaAllocations<Arena> allocations{call.activations, shape_, tokens};
+  const auto allocations = allocations_in(call, shape_, tokens);
   for (std::int64_t begin = 0; begin < tokens; begin += shape_.mlp_chunk) {
     const std::int64_t end = std::min(tokens, begin + shape_.mlp_chunk);
-    Arena::Scope scope(call.activations);
-    const LlamaMlp mlp = allocations.mlp(end - begin);
+    Arena::Scope scope(call.scratch);
+    const LlamaMlp mlp = allocations.mlp_of_chunk(end - begin);
     mlp_forward(call.exec, state.input.narrow(0, begin, end), state.attention_out.narrow(0, begin, end), mlp);
     body(begin, end, mlp);
   }
@@ -237,7 +249,7 @@ void LlamaLayer::for_each_chunk(const LayerCall& call, const LlamaState& state, 
 
 void LlamaLayer::post_recompute(const LayerCall& call, LayerState& layer_state) const {
   LlamaState& s = own(layer_state);
-  LlamaAllocations<Arena>{call.activations, shape_, s.input.size(0)}.post_forward(s);
+  allocations_in(call, shape_, s.input.size(0)).post_forward(s);
   if (shape_.mlp_chunk == 0) mlp_forward(call.exec, s.input, s.attention_out, s.mlp);
 }
 
@@ -257,11 +269,11 @@ void LlamaLayer::post_backward(const LayerCall& call, LayerState& layer_state, c
   LlamaState& s = own(layer_state);
   const Exec& exec = call.exec;
   const std::int64_t tokens = s.input.size(0);
-  const LlamaAllocations<Arena> allocations{call.activations, shape_, tokens};
+  const auto allocations = allocations_in(call, shape_, tokens);
   allocations.post_backward(s);
   s.doutput = doutput;
   if (shape_.mlp_chunk == 0) {
-    Arena::Scope scope(call.activations);
+    Arena::Scope scope(call.scratch);
     mlp_backward(exec, s.mlp, doutput, allocations.dactivated(tokens), s.dmiddle);
   } else {
     for_each_chunk(call, s, [&](std::int64_t begin, std::int64_t end, const LlamaMlp& mlp) {

@@ -1,6 +1,7 @@
 // Activations on their way to the host and back: nothing is written before it has left, nor read before it is back.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <vector>
 
 #include "kernels/core/host_copy.h"
@@ -40,7 +41,8 @@ class Layers {
   // Wrong values found in backward.
   std::int64_t run(std::int64_t seed) {
     Arena::Scope scope(arena_);
-    KeptLayers kept(arena_, config_, DType::kBF16, kTokens, offload_.get());
+    const StageShape shape{config_, whole_model(config_), DType::kBF16, kTokens};
+    KeptLayers kept(arena_, shape, {}, offload_.get());
     write(kept.stream(0), value(seed, 0, 0));
     for (std::int64_t l = 0; l < config_.layers; ++l) {
       const KeptLayer layer = kept.begin_forward(exec_, l);
@@ -53,7 +55,7 @@ class Layers {
     std::vector<Sample> samples;
     for (std::int64_t l = config_.layers; l-- > 0;) {
       const KeptLayer layer = kept.begin_backward(exec_, l);
-      const auto tensors = layer.tensors();
+      const std::array tensors = {layer.input, layer.attention_out, layer.lse};
       for (int i = 0; i < 3; ++i) read(tensors[static_cast<std::size_t>(i)], value(seed, l, i), samples);
       write(kept.stream(config_.layers), 0x70 + l % 2);
       kept.end_backward(exec_, l);

@@ -104,19 +104,25 @@ std::vector<Key> model_keys() {
       {"model.recompute",
        ChosenPlace{[](const Config& c) { return static_cast<std::size_t>(c.model.recompute); },
                    [](Config& c, std::size_t i) { c.model.recompute = static_cast<Recompute>(i); }},
-       "What backward computes again instead of keeping it: nothing (none), or all of a layer but its input and its "
-       "attention's output (selective)",
-       {.choices = {"none", "selective"}}},
+       "What backward computes again instead of keeping it: nothing (none), all of a layer but its input and its "
+       "attention's output (selective), or all but its input, attention and its transfers too (full)",
+       {.choices = {"none", "selective", "full"}}},
+      {"model.recompute_layers",
+       model(&C::recompute_layers),
+       "How many layers of each pipeline stage, the first ones, model.recompute is for; the others keep everything; "
+       "-1: "
+       "all",
+       {.at_least = -1}},
       {"model.offload",
        ChosenPlace{[](const Config& c) { return static_cast<std::size_t>(c.model.offload); },
                    [](Config& c, std::size_t i) { c.model.offload = static_cast<Offload>(i); }},
-       "What waits for backward in the host's memory instead of the GPU's: nothing (none), or what selective "
-       "recomputation keeps, copied while other layers compute (activations; needs run.device cuda)",
+       "What waits for backward in the host's memory instead of the GPU's: nothing (none), or what layers keep that "
+       "recompute, copied while other layers compute (activations; needs run.device cuda)",
        {.choices = {"none", "activations"}}},
       {"model.mlp_chunk",
        model(&C::mlp_chunk),
        "How many tokens the feed-forward block takes at a time, whose inner tensors then exist for no more (with "
-       "recompute selective); 0: all",
+       "recompute selective or full); 0: all",
        {.unit = "tokens", .at_least = 0}},
       {"model.rope.theta", model(&C::rope_theta), "Base of the rotary frequencies", {.above = 1}},
   };

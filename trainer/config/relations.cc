@@ -145,8 +145,10 @@ void check_offload(const Config& config, Relations& relations) {
   if (config.model.offload == Offload::kNone) return;
   relations.require(config.run.device != "cpu", {"model.offload", "run.device"},
                     "activations moves them from a GPU's memory to the host's, and run.device is cpu");
-  relations.require(config.model.recompute == Recompute::kSelective, {"model.offload", "model.recompute"},
-                    "activations needs model.recompute: selective; what else layers keep would stay on the GPU");
+  relations.require(config.model.recompute != Recompute::kNone && config.model.recompute_layers == -1,
+                    {"model.offload", "model.recompute", "model.recompute_layers"},
+                    "activations needs model.recompute: selective or full, of all layers; what else layers keep would "
+                    "stay on the GPU");
 }
 
 void check_comm_sms(const Config& config, Relations& relations) {
@@ -154,11 +156,14 @@ void check_comm_sms(const Config& config, Relations& relations) {
                     fmt::format("{} multiprocessors are a GPU's, and run.device is cpu", config.parallel.comm_sms));
 }
 
-void check_mlp_chunk(const ModelConfig& model, Relations& relations) {
-  relations.require(
-      model.mlp_chunk == 0 || model.recompute == Recompute::kSelective, {"model.mlp_chunk", "model.recompute"},
-      fmt::format("{} needs model.recompute: selective; else each chunk's tensors would be kept all the same",
-                  model.mlp_chunk));
+void check_recompute(const ModelConfig& model, Relations& relations) {
+  const bool recomputes = model.recompute != Recompute::kNone;
+  relations.require(model.recompute_layers == -1 || recomputes, {"model.recompute_layers", "model.recompute"},
+                    fmt::format("{} needs model.recompute: selective or full", model.recompute_layers));
+  relations.require(model.mlp_chunk == 0 || recomputes, {"model.mlp_chunk", "model.recompute"},
+                    fmt::format("{} needs model.recompute: selective or full; else each chunk's tensors would be kept "
+                                "all the same",
+                                model.mlp_chunk));
 }
 
 void check_run(const RunConfig& run, Relations& relations) {
@@ -181,7 +186,7 @@ void resolve_relations(Config& config, const GivenKeys& given, Faults& faults) {
   check_pipeline(config, relations);
   check_offload(config, relations);
   check_comm_sms(config, relations);
-  check_mlp_chunk(config.model, relations);
+  check_recompute(config.model, relations);
 }
 
 }  // namespace longspan

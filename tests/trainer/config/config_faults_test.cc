@@ -69,7 +69,7 @@ TEST(ConfigFaults, IllTypedValues) {
   EXPECT_EQ(fault("log: {ops: \"true\"}"), "x.yaml:1: log.ops: expected true or false, not the text \"true\"");
   EXPECT_EQ(fault("run: {name: [a]}"), "x.yaml:1: run.name: expected text, not the list [a]");
   EXPECT_EQ(fault("run: {precision: fp16}"), "x.yaml:1: run.precision: expected one of fp32, bf16, not 'fp16'");
-  EXPECT_EQ(fault("model: {recompute: all}"), "x.yaml:1: model.recompute: expected one of none, selective, not 'all'");
+  EXPECT_EQ(fault("model: {recompute: all}"), "x.yaml:1: model.recompute: expected one of none, selective, full, not 'all'");
   EXPECT_EQ(fault("data: {train: [a, [b]]}"),
             "x.yaml:1: data.train: expected a text or a list of texts, not the list [a, …]");
   EXPECT_EQ(fault("data: {train: {a: 1}}"), "x.yaml:1: data.train: expected a text or a list of texts, not a map");
@@ -188,8 +188,13 @@ TEST(ConfigFaults, RelationsNameBothKeys) {
       "--parallel.micro_batches: 3 does not divide the 4 sequences of a data rank (data.global_batch / parallel.data)");
   EXPECT_EQ(
       fault("model: {mlp_chunk: 64}"),
-      "x.yaml:1: model.mlp_chunk: 64 needs model.recompute: selective; else each chunk's tensors would be kept all "
-      "the same");
+      "x.yaml:1: model.mlp_chunk: 64 needs model.recompute: selective or full; else each chunk's tensors would be kept "
+      "all the same");
+  EXPECT_EQ(fault("model: {recompute_layers: 0}"),
+            "x.yaml:1: model.recompute_layers: 0 needs model.recompute: selective or full");
+  EXPECT_EQ(fault("run: {device: cuda}\nmodel:\n  offload: activations\n  recompute: full\n  recompute_layers: 2"),
+            "x.yaml:3: model.offload: activations needs model.recompute: selective or full, of all layers; what else "
+            "layers keep would stay on the GPU");
   EXPECT_EQ(fault("run: {device: cpu}\nparallel: {comm_sms: 8}\n"),
             "x.yaml:2: parallel.comm_sms: 8 multiprocessors are a GPU's, and run.device is cpu");
   EXPECT_EQ(fault("data: {train: [a, b], weights: [1]}"),

@@ -41,11 +41,14 @@ class RandomConfig {
       config.data.weights.assign(config.data.train.size(), real());
     config.parallel.data = 1 + integer(3);
     if (config.model.offload == Offload::kActivations) {
-      config.model.recompute = Recompute::kSelective;
+      config.model.recompute = Recompute::kFull;
+      config.model.recompute_layers = -1;
       if (config.run.device == "cpu") config.run.device = "cuda";
     }
     if (config.parallel.comm_sms > 0 && config.run.device == "cpu") config.run.device = "cuda";
-    if (config.model.mlp_chunk > 0) config.model.recompute = Recompute::kSelective;
+    if (config.model.mlp_chunk > 0 && config.model.recompute == Recompute::kNone)
+      config.model.recompute = Recompute::kSelective;
+    if (config.model.recompute == Recompute::kNone) config.model.recompute_layers = -1;
     config.parallel.micro_batches = integer(4);
     config.parallel.schedule = integer(2) == 0 ? "zbv" : text() + ".csv";
     for (std::int64_t left = config.model.layers; left > 0 && config.parallel.stages.size() < 4;) {
