@@ -25,12 +25,13 @@ ROOMS = {
     "parallel/comm": ["kernels/core"],
     "parallel/drawing": ["kernels/core"],
     "parallel/context": ["kernels/core", "kernels/ops", "parallel", "parallel/comm", "parallel/drawing"],
+    "parallel/data": ["kernels/core", "kernels/ops", "parallel", "parallel/comm"],
     "parallel/pipeline": ["kernels/core", "parallel", "parallel/comm", "parallel/drawing"],
-    "models": ["kernels/core", "kernels/ops", "parallel", "parallel/comm", "parallel/context"],
+    "models": ["kernels/core", "kernels/ops", "parallel", "parallel/comm", "parallel/context", "parallel/data"],
 }
 BELOW_TRAINER = [
     "kernels/core", "kernels/ops", "kernels/cuda",
-    "parallel", "parallel/comm", "parallel/context", "parallel/pipeline",
+    "parallel", "parallel/comm", "parallel/context", "parallel/data", "parallel/pipeline",
     "models",
 ]
 # The trainer's own rooms from the ground up: each may use those before it.

@@ -76,6 +76,13 @@ class Communicator {
   // it was split from, are to be told themselves. A message's both ends should be registered, or neither.
   virtual std::unique_ptr<RegisteredMemory> register_memory(void* data, std::int64_t num_bytes);
 
+  // Whether transfers of this kind of memory are queued in the order in which this rank starts them, over communicators
+  // too. Then all ranks start theirs in one order, and what is started may not hang on when something was seen done.
+  virtual bool runs_in_order(Device) const { return false; }
+  // Whether a thread may start transfers of host memory here, and wait for them, while the rank's own thread uses its
+  // other communicators.
+  virtual bool takes_another_thread() const { return false; }
+
   // Posts all sends and receives at once and returns; no order among them can deadlock. `what` names the group in
   // errors ("kv of step 3"). A rank may send to itself.
   virtual std::unique_ptr<PendingTransfers> start(std::span<const Send> sends, std::span<const Receive> receives,

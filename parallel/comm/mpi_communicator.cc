@@ -154,6 +154,7 @@ class MpiCommunicator final : public ExchangeCommunicator {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(world_ranks_.size()); }
   std::string_view backend() const override { return "mpi"; }
+  bool takes_another_thread() const override { return true; }  // MPI_THREAD_MULTIPLE
   void abort(const std::string& reason) noexcept override { world_.abort(reason); }
   std::string abort_reason() override { return world_.abort_reason(); }
 

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "tests/multirank/rank_bodies.h"
+#include "tests/parallel/data_bodies.h"
 #include "tests/parallel/lazy_device.h"
 #include "trainer/launch/launch.h"
 
@@ -19,6 +20,17 @@ int run(std::string_view backend, const CommOptions& options) {
         const auto fresh = world.split(0, world.rank());
         try {
           body.run(*fresh);
+        } catch (const Error& error) {
+          fail(error.kind(), "{}: {}", body.name, error.what());
+        }
+        ++num_run;
+      }
+    }
+    for (const auto bodies : {reduction_bodies(), gather_bodies()}) {
+      for (const DataBody& body : bodies) {
+        const auto fresh = world.split(0, world.rank());
+        try {
+          body.run({*fresh, {}});
         } catch (const Error& error) {
           fail(error.kind(), "{}: {}", body.name, error.what());
         }

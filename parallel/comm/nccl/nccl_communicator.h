@@ -24,6 +24,8 @@ class NcclCommunicator final : public Communicator {
   int size() const override { return host_.size(); }
   std::string_view backend() const override { return "nccl"; }
   std::unique_ptr<RegisteredMemory> register_memory(void* data, std::int64_t num_bytes) override;
+  bool runs_in_order(Device device) const override { return device != Device::kCpu; }
+  bool takes_another_thread() const override { return host_.takes_another_thread(); }
   std::unique_ptr<PendingTransfers> start(std::span<const Send> sends, std::span<const Receive> receives,
                                           std::string_view what) override;
   void all_reduce(const Tensor& tensor, ReduceOp op) override;

@@ -69,7 +69,8 @@ TEST(ConfigFaults, IllTypedValues) {
   EXPECT_EQ(fault("log: {ops: \"true\"}"), "x.yaml:1: log.ops: expected true or false, not the text \"true\"");
   EXPECT_EQ(fault("run: {name: [a]}"), "x.yaml:1: run.name: expected text, not the list [a]");
   EXPECT_EQ(fault("run: {precision: fp16}"), "x.yaml:1: run.precision: expected one of fp32, bf16, not 'fp16'");
-  EXPECT_EQ(fault("model: {recompute: all}"), "x.yaml:1: model.recompute: expected one of none, selective, full, not 'all'");
+  EXPECT_EQ(fault("model: {recompute: all}"),
+            "x.yaml:1: model.recompute: expected one of none, selective, full, not 'all'");
   EXPECT_EQ(fault("data: {train: [a, [b]]}"),
             "x.yaml:1: data.train: expected a text or a list of texts, not the list [a, …]");
   EXPECT_EQ(fault("data: {train: {a: 1}}"), "x.yaml:1: data.train: expected a text or a list of texts, not a map");
