@@ -4,62 +4,53 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <mutex>
 #include <numeric>
 
 #include "models/random_normal.h"
-#include "parallel/context/planner.h"
 
 namespace longspan::test {
 namespace {
 
 constexpr std::int64_t kArenaBytes = std::int64_t{1} << 30;  // address space only; pages come as they are written
 
-// One rank's tokens of a packed batch, in the order of its home.
-struct LocalTokens {
-  std::vector<std::int32_t> tokens, labels, positions;
+}  // namespace
 
-  LocalTokens(const PackedTokens& batch, const std::vector<TokenRun>& home) {
-    std::vector<std::int32_t> place(batch.tokens.size());
-    for (std::size_t d = 0; d + 1 < batch.cu_seqlens.size(); ++d)
-      for (std::int64_t t = batch.cu_seqlens[d]; t < batch.cu_seqlens[d + 1]; ++t)
-        place[static_cast<std::size_t>(t)] = static_cast<std::int32_t>(t - batch.cu_seqlens[d]);
-    for (const TokenRun& run : home)
-      for (std::int64_t i = 0; i < run.count; ++i) {
-        const auto t = static_cast<std::size_t>(run.first + i * run.stride);
-        tokens.push_back(batch.tokens[t]);
-        labels.push_back(batch.labels[t]);
-        positions.push_back(place[t]);
-      }
-  }
+LocalTokens::LocalTokens(const PackedTokens& batch, const std::vector<TokenRun>& home) {
+  std::vector<std::int32_t> place(batch.tokens.size());
+  for (std::size_t d = 0; d + 1 < batch.cu_seqlens.size(); ++d)
+    for (std::int64_t t = batch.cu_seqlens[d]; t < batch.cu_seqlens[d + 1]; ++t)
+      place[static_cast<std::size_t>(t)] = static_cast<std::int32_t>(t - batch.cu_seqlens[d]);
+  for (const TokenRun& run : home)
+    for (std::int64_t i = 0; i < run.count; ++i) {
+      const auto t = static_cast<std::size_t>(run.first + i * run.stride);
+      tokens.push_back(batch.tokens[t]);
+      labels.push_back(batch.labels[t]);
+      positions.push_back(place[t]);
+    }
+}
 
-  MicroBatch batch() {
-    const auto view = [](std::vector<std::int32_t>& values) {
-      return Tensor(values.data(), DType::kI32, {static_cast<std::int64_t>(values.size())});
-    };
-    return {view(tokens), view(labels), view(positions)};
-  }
-};
+MicroBatch LocalTokens::batch() {
+  const auto view = [](std::vector<std::int32_t>& values) {
+    return Tensor(values.data(), DType::kI32, {static_cast<std::int64_t>(values.size())});
+  };
+  return {view(tokens), view(labels), view(positions)};
+}
 
-std::vector<std::shared_ptr<const ContextPlan>> plans_of(const ModelConfig& config, const PackedTokens& batch,
-                                                         const RunSetup& setup) {
-  std::vector<std::shared_ptr<const ContextPlan>> plans;
+ContextPlans plans_of(const ModelConfig& config, const PackedTokens& batch, const std::string& scheme, int ranks) {
+  ContextPlans plans;
   for (const AttentionKind& kind : config.pattern) {
     const ContextProblem problem{.cu_seqlens = batch.cu_seqlens,
                                  .heads = config.heads,
                                  .kv_heads = config.kv_heads,
                                  .causal = kind.causal,
                                  .window = kind.window};
-    plans.push_back(std::make_shared<const ContextPlan>(make_context_plan(setup.scheme, problem, setup.ranks)));
+    plans.push_back(std::make_shared<const ContextPlan>(make_context_plan(scheme, problem, ranks)));
   }
   return plans;
 }
 
-std::vector<std::unique_ptr<ContextAttention>> attentions_of(
-    const ModelConfig& config, const std::vector<std::shared_ptr<const ContextPlan>>& plans, DType precision,
-    Communicator& comm) {
-  std::vector<std::unique_ptr<ContextAttention>> attentions;
+Attentions::Attentions(const ModelConfig& config, const ContextPlans& plans, DType precision, Communicator& comm) {
   for (std::size_t i = 0; i < plans.size(); ++i) {
     const float scale = config.pattern[i].scale.value_or(1 / std::sqrt(static_cast<float>(config.head_dim)));
     const AttentionDesc desc{.dtype = precision,
@@ -68,9 +59,9 @@ std::vector<std::unique_ptr<ContextAttention>> attentions_of(
                              .head_dim = config.head_dim,
                              .value_dim = config.head_dim,
                              .scale = scale};
-    attentions.push_back(std::make_unique<ContextAttention>(plans[i], comm, desc));
+    attentions_.push_back(std::make_unique<ContextAttention>(plans[i], comm, desc));
+    by_pattern_.push_back(attentions_.back().get());
   }
-  return attentions;
 }
 
 void set_weights(Model& model, const Exec& exec, const Weights<float>& weights) {
@@ -80,8 +71,6 @@ void set_weights(Model& model, const Exec& exec, const Weights<float>& weights) 
   }
   model.refresh_compute(exec);
 }
-
-}  // namespace
 
 ModelConfig tiny_config() {
   ModelConfig config;
@@ -132,7 +121,7 @@ Weights<float> test_weights(const ModelConfig& config, std::uint64_t seed) {
 
 RunResult run_model(const ModelConfig& config, const Weights<float>& weights, const PackedTokens& batch,
                     const RunSetup& setup) {
-  const auto plans = plans_of(config, batch, setup);
+  const auto plans = plans_of(config, batch, setup.scheme, setup.ranks);
   const std::int64_t labels = count_labels(batch);
   const float grad_scale = labels > 0 ? 1 / static_cast<float>(labels) : 0;
   RunResult result;
@@ -146,9 +135,8 @@ RunResult run_model(const ModelConfig& config, const Weights<float>& weights, co
     const Exec exec{.num_threads = setup.num_threads, .workspace = &scratch};
     Model model(config, setup.precision, Gradients::kKeep, weight_arena);
     set_weights(model, exec, weights);
-    const auto attentions = attentions_of(config, plans, setup.precision, comm);
-    std::vector<ContextAttention*> by_pattern;
-    for (const auto& attention : attentions) by_pattern.push_back(attention.get());
+    const Attentions attentions(config, plans, setup.precision, comm);
+    const AttentionByPattern by_pattern = attentions.by_pattern();
     const auto rank = static_cast<std::size_t>(comm.rank());
     LocalTokens local(batch, plans[0]->home[rank]);
 
@@ -167,7 +155,7 @@ RunResult run_model(const ModelConfig& config, const Weights<float>& weights, co
     result.tokens_of_rank[rank] = static_cast<std::int64_t>(local.tokens.size());
     result.activation_peaks[rank] = peak;
     result.workspace_peaks[rank] = scratch.peak_bytes();
-    for (const auto& attention : attentions)
+    for (const ContextAttention* attention : by_pattern)
       result.attention_workspaces[rank] =
           std::max({result.attention_workspaces[rank], attention->forward_workspace_bytes(),
                     attention->backward_workspace_bytes()});

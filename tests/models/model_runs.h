@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "models/model.h"
+#include "parallel/context/planner.h"
 #include "tests/models/reference_model.h"
 
 namespace longspan::test {
@@ -19,6 +21,30 @@ std::int64_t count_labels(const PackedTokens& batch);
 
 // What initialize(seed) gives, with norms, biases and sinks moved off their initial values.
 Weights<float> test_weights(const ModelConfig& config, std::uint64_t seed);
+
+// One rank's tokens of a packed batch, in the order of its home. batch() is a view of it.
+struct LocalTokens {
+  std::vector<std::int32_t> tokens, labels, positions;
+
+  LocalTokens(const PackedTokens& batch, const std::vector<TokenRun>& home);
+  MicroBatch batch();
+};
+
+using ContextPlans = std::vector<std::shared_ptr<const ContextPlan>>;  // by pattern
+ContextPlans plans_of(const ModelConfig& config, const PackedTokens& batch, const std::string& scheme, int ranks);
+
+// The attention of one rank.
+class Attentions {
+ public:
+  Attentions(const ModelConfig& config, const ContextPlans& plans, DType precision, Communicator& comm);
+  AttentionByPattern by_pattern() const { return by_pattern_; }
+
+ private:
+  std::vector<std::unique_ptr<ContextAttention>> attentions_;
+  std::vector<ContextAttention*> by_pattern_;
+};
+
+void set_weights(Model& model, const Exec& exec, const Weights<float>& weights);
 
 struct RunSetup {
   int ranks = 1;
