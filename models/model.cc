@@ -120,6 +120,9 @@ std::span<const WeightUnit> Model::units() const {
 const Tensor& Model::all_gradients() const {
   return impl_->store.all_gradients();
 }
+const Tensor& Model::all_weights() const {
+  return impl_->store.all_weights();
+}
 void Model::initialize(const Exec& exec, std::uint64_t seed) {
   impl_->store.initialize(exec, impl_->config, seed);
 }

@@ -34,6 +34,9 @@ struct WeightUnit {
   std::int64_t begin = 0, end = 0;
 };
 
+// Those of a rank with these stages, without the weights themselves.
+std::vector<WeightUnit> weight_units(const ModelConfig& config, std::span<const StageSpan> stages);
+
 enum class Gradients : std::uint8_t { kNone, kKeep };
 
 class Model {
@@ -52,6 +55,7 @@ class Model {
   std::span<Parameter> parameters();
   std::span<const WeightUnit> units() const;
   const Tensor& all_gradients() const;  // every gradient as one flat fp32 tensor, for reduction over ranks
+  const Tensor& all_weights() const;    // likewise what the layers read: masters, or their bf16 copies
 
   // Normal(0, init_std), output projections scaled by 1/sqrt(2 layers); norms 1, biases and sinks 0. The values of a
   // tensor depend on seed and its name only. The compute copies follow.
@@ -116,5 +120,8 @@ std::int64_t offloaded_bytes(const ModelConfig& config, DType precision, std::in
 // reckoned at 4 MiB a thread; on a GPU at 32 MiB.
 std::int64_t model_workspace_bytes(const ModelConfig& config, Device device, DType precision, std::int64_t tokens,
                                    int num_threads);
+// Of these stages of a rank.
+std::int64_t model_workspace_bytes(const ModelConfig& config, std::span<const StageSpan> stages, Device device,
+                                   DType precision, std::int64_t tokens, int num_threads);
 
 }  // namespace longspan

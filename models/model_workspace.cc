@@ -35,7 +35,21 @@ std::int64_t product_bytes(DType precision, int num_threads, std::int64_t m, std
   return std::max(converted, num_threads * kBlockedProductBytesPerThread);
 }
 
-std::int64_t device_workspace_bytes(const ModelConfig& config, std::int64_t tokens) {
+// What of a model's ends a rank has.
+struct Ends {
+  bool embeds = false, has_head = false;
+};
+
+Ends ends_of(std::span<const StageSpan> stages) {
+  Ends ends;
+  for (const StageSpan& stage : stages) {
+    ends.embeds = ends.embeds || stage.embeds;
+    ends.has_head = ends.has_head || stage.has_head;
+  }
+  return ends;
+}
+
+std::int64_t device_workspace_bytes(const ModelConfig& config, const Ends& ends, std::int64_t tokens) {
   constexpr std::int64_t kChunk = 8;  // rows of logits begin at a vector
   const std::int64_t chunk = std::min(tokens, HeadLoss{}.chunk_tokens);
   const std::int64_t head = bytes_of(DType::kF32, chunk, (config.vocab + kChunk - 1) / kChunk * kChunk) +
@@ -44,15 +58,23 @@ std::int64_t device_workspace_bytes(const ModelConfig& config, std::int64_t toke
                                  bytes_of(DType::kF32, (tokens + kSortedPiece - 1) / kSortedPiece * 2, config.hidden);
   const std::int64_t norms = bytes_of(DType::kF32, kDevicePartialRows, std::max(config.hidden, config.head_dim));
   const std::int64_t biases = bytes_of(DType::kF32, kPartialRows, config.heads * config.head_dim);
-  return std::max({head, embedding, norms, biases});
+  const std::int64_t layers = std::max({kDeviceProductBytes, norms, biases});
+  return std::max({layers, ends.has_head ? head : 0, ends.embeds ? embedding : 0});
 }
 
 }  // namespace
 
 std::int64_t model_workspace_bytes(const ModelConfig& config, Device device, DType precision, std::int64_t tokens,
                                    int num_threads) {
+  const StageSpan whole = whole_model(config);
+  return model_workspace_bytes(config, {&whole, 1}, device, precision, tokens, num_threads);
+}
+
+std::int64_t model_workspace_bytes(const ModelConfig& config, std::span<const StageSpan> stages, Device device,
+                                   DType precision, std::int64_t tokens, int num_threads) {
   if (tokens == 0) return 0;
-  if (device == Device::kCuda) return device_workspace_bytes(config, tokens);
+  const Ends ends = ends_of(stages);
+  if (device == Device::kCuda) return device_workspace_bytes(config, ends, tokens);
   const auto product = [&](std::int64_t rows, std::int64_t width) {
     return product_bytes(precision, num_threads, rows, width, config.hidden);
   };
@@ -61,7 +83,7 @@ std::int64_t model_workspace_bytes(const ModelConfig& config, Device device, DTy
   std::int64_t head = bytes_of(DType::kF32, chunk, config.vocab);
   if (precision != DType::kF32) head += bytes_of(precision, chunk, config.vocab);
   return std::max({
-      head + product(chunk, config.vocab),
+      ends.has_head ? head + product(chunk, config.vocab) : 0,
       product(tokens, q_width),
       product(tokens, config.ffn),
       bytes_of(DType::kF32, kPartialRows, std::max(config.hidden, q_width)),

@@ -80,6 +80,16 @@ std::vector<ParameterSpec> parameter_specs(const ModelConfig& config) {
   return specs;
 }
 
+std::vector<WeightUnit> weight_units(const ModelConfig& config, std::span<const StageSpan> stages) {
+  std::vector<WeightUnit> units;
+  std::int64_t begin = 0;
+  for (const UnitSpec& unit : unit_specs(config, stages)) {
+    units.push_back({.name = unit.name, .begin = begin, .end = begin + padded_numel(unit)});
+    begin = units.back().end;
+  }
+  return units;
+}
+
 ParameterStore::ParameterStore(const std::vector<UnitSpec>& units, DType precision, Gradients gradients, Arena& arena)
     : precision_(precision) {
   const std::int64_t total = padded_numel(units);

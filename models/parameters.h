@@ -56,6 +56,7 @@ class ParameterStore {
   std::span<Parameter> parameters() { return parameters_; }
   std::span<const WeightUnit> units() const { return units_; }
   const Tensor& all_gradients() const { return gradients_; }
+  const Tensor& all_weights() const { return copies_; }
   // The values are made on the host, tensor by tensor, and copied to where the weights live.
   void initialize(const Exec& exec, const ModelConfig& config, std::uint64_t seed);
   void refresh_compute(const Exec& exec) const;

@@ -4,12 +4,12 @@
 
 namespace longspan {
 
-RegisteredArenas::RegisteredArenas(Communicator& comm, std::initializer_list<const Arena*> arenas) : comm_(comm) {
+RegisteredArenas::RegisteredArenas(Communicator& comm, const std::vector<const Arena*>& arenas) : comm_(comm) {
   replace(arenas);
 }
 
 // The answers are the same on all ranks, and so is what follows from them.
-void RegisteredArenas::replace(std::initializer_list<const Arena*> arenas) {
+void RegisteredArenas::replace(const std::vector<const Arena*>& arenas) {
   for (const Arena* arena : arenas) {
     if (!in_use_) break;
     registered_.push_back(comm_.register_memory(arena->base(), arena->capacity_bytes()));

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <vector>
 
@@ -16,7 +15,7 @@ namespace longspan {
 class RegisteredArenas {
  public:
   // None where the communicator has no use for it, or refuses one of them.
-  RegisteredArenas(Communicator& comm, std::initializer_list<const Arena*> arenas);
+  RegisteredArenas(Communicator& comm, const std::vector<const Arena*>& arenas);
 
   // Whether an arena is to be made anew on this rank, as `own` says, or, where they are registered, on any: then all
   // ranks drop() and replace() together.
@@ -25,7 +24,7 @@ class RegisteredArenas {
   // Before an arena goes; not collective, and once all that used it is done.
   void drop() { registered_.clear(); }
   // After drop(): registers these where there were any before.
-  void replace(std::initializer_list<const Arena*> arenas);
+  void replace(const std::vector<const Arena*>& arenas);
   bool are_registered() const { return in_use_; }
 
  private:

@@ -31,13 +31,49 @@ std::vector<StagePlace> places_of_stages(const PipelineSchedule& schedule) {
   return places;
 }
 
-int peak_live(const PipelineSchedule& schedule, int rank) {
+namespace {
+
+// Over the operations that count.
+template <class Counts>
+int peak_live_where(const PipelineSchedule& schedule, int rank, const Counts& counts) {
   int live = 0, peak = 0;
   for (const PipelineOp& op : schedule.ops[static_cast<std::size_t>(rank)]) {
+    if (!counts(op)) continue;
     if (op.kind == PipelineOpKind::kForward) peak = std::max(peak, ++live);
     if (op.kind == PipelineOpKind::kBackward || op.kind == PipelineOpKind::kWeightGradient) --live;
   }
   return peak;
+}
+
+}  // namespace
+
+int peak_live(const PipelineSchedule& schedule, int rank) {
+  return peak_live_where(schedule, rank, [](const PipelineOp&) { return true; });
+}
+
+int peak_live(const PipelineSchedule& schedule, int rank, int chunk) {
+  return peak_live_where(schedule, rank, [&](const PipelineOp& op) { return op.chunk == chunk; });
+}
+
+bool has_halves(const PipelineSchedule& schedule, int rank, int chunk) {
+  const std::vector<PipelineOp>& ops = schedule.ops[static_cast<std::size_t>(rank)];
+  return std::any_of(ops.begin(), ops.end(), [&](const PipelineOp& op) {
+    return op.chunk == chunk && op.kind == PipelineOpKind::kWeightGradient;
+  });
+}
+
+PipelineSchedule forwards_alone(const PipelineSchedule& schedule, int micro_batches) {
+  PipelineSchedule alone{.name = "forwards alone",
+                         .ranks = schedule.ranks,
+                         .chunks = schedule.chunks,
+                         .micro_batches = micro_batches,
+                         .stage_of = schedule.stage_of};
+  std::vector<PipelineOp> ops;
+  for (int m = 0; m < micro_batches; ++m)
+    for (int c = 0; c < schedule.chunks; ++c) ops.push_back({PipelineOpKind::kForward, c, m});
+  alone.ops.assign(static_cast<std::size_t>(schedule.ranks), ops);
+  alone.live_limit.assign(static_cast<std::size_t>(schedule.ranks), 1);
+  return alone;
 }
 
 std::vector<std::vector<int>> stages_in(StageOrder order, int ranks, int chunks) {

@@ -42,8 +42,16 @@ struct StagePlace {
 };
 std::vector<StagePlace> places_of_stages(const PipelineSchedule& schedule);
 
-// The most forwards of one chunk that a rank holds at once.
+// The most forwards of one chunk that a rank holds at once; and of this chunk alone.
 int peak_live(const PipelineSchedule& schedule, int rank);
+int peak_live(const PipelineSchedule& schedule, int rank, int chunk);
+
+// Whether a rank does some backward of this chunk in halves.
+bool has_halves(const PipelineSchedule& schedule, int rank, int chunk);
+
+// The same stages with so many forwards alone, as in validation: a micro-batch through all of a rank's chunks, then the
+// next.
+PipelineSchedule forwards_alone(const PipelineSchedule& schedule, int micro_batches);
 
 // Ranks of a chunk in order of depth, chunk after chunk (kLooped); or the second chunk in the reverse order, so that
 // the rank with the first stage has the last one too (kFolded; two chunks).

@@ -126,15 +126,11 @@ TEST(PipelineExecutor, HandsEachMicroBatchFromStageToStageAndBack) {
 TEST(PipelineExecutor, RunsForwardsAlone) {
   for (const int ranks : {1, 2, 4})
     for (const int chunks : {1, 2}) {
-      PipelineSchedule schedule{.name = "forward",
-                                .ranks = ranks,
-                                .chunks = chunks,
-                                .micro_batches = 5,
-                                .stage_of = stages_in(StageOrder::kLooped, ranks, chunks)};
-      std::vector<PipelineOp> ops;
-      for (int m = 0; m < 5; ++m)
-        for (int c = 0; c < chunks; ++c) ops.push_back({PipelineOpKind::kForward, c, m});
-      schedule.ops.assign(static_cast<std::size_t>(ranks), ops);
+      const PipelineSchedule stages{.name = "stages",
+                                    .ranks = ranks,
+                                    .chunks = chunks,
+                                    .stage_of = stages_in(StageOrder::kLooped, ranks, chunks)};
+      const PipelineSchedule schedule = forwards_alone(stages, 5);
       run_toy(schedule);
       for (const int buffers : plan_traffic(schedule).buffers) EXPECT_LE(buffers, 8);
     }

@@ -1,5 +1,6 @@
 #include "trainer/loop/learner.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -12,8 +13,8 @@
 namespace longspan {
 namespace {
 
-// On the host arenas reserve address space only; packed documents may need somewhat more than the budget's full ones. A
-// GPU's memory is real: what the budget says, and the little that aligning the ends takes.
+// On the host arenas reserve address space only. A GPU's memory is real: what the budget says, and the little that
+// aligning the ends takes.
 std::int64_t arena_bytes(Device device, std::int64_t num_bytes) {
   return device == Device::kCpu ? 2 * num_bytes + (std::int64_t{64} << 20) : num_bytes + 4096;
 }
@@ -25,111 +26,98 @@ double clip_scale(double norm, double clip_norm) {
 
 }  // namespace
 
-Learner::Learner(const Config& config, Mesh& mesh, const RankDevice& device, int num_threads,
-                 const MemoryBudget& budget)
+Learner::Learner(const Config& config, const RunPlan& plan, Mesh& mesh, const RankDevice& device)
     : config_(config),
+      layout_(plan.layout),
       mesh_(mesh),
-      device_(device),
-      weights_("weights", arena_bytes(device.device(), budget.weights + budget.gradients), device.runtime()),
-      state_("optimizer", arena_bytes(device.device(), budget.optimizer), device.runtime()),
-      activations_(std::in_place, "activations", arena_bytes(device.device(), budget.activations), device.runtime()),
-      workspace_(std::in_place, "workspace", arena_bytes(device.device(), budget.attention + budget.workspace),
-                 device.runtime()),
-      operator_workspace_(budget.workspace),
-      exec_(device.exec(num_threads, &*workspace_)),
-      context_arenas_(mesh.context(), {&*activations_, &*workspace_}),
-      reduction_begin_(device.runtime().make_event(EventTiming::kOn)),
-      reduction_end_(device.runtime().make_event(EventTiming::kOn)),
+      weights_("weights", arena_bytes(device.device(), plan.budget.weights + plan.budget.gradients), device.runtime()),
+      state_("optimizer", arena_bytes(device.device(), plan.budget.optimizer + plan.budget.reduction),
+             device.runtime()),
+      passes_(plan.budget.passes, device.runtime(), mesh.context()),
+      operator_workspace_(plan.budget.workspace),
+      exec_(device.exec(plan.num_threads, &passes_.workspace())),
+      links_(mesh.pipeline(), plan.layout.schedule),
+      traffic_(plan_traffic(plan.layout.schedule)),
+      pipeline_clock_(device.runtime(), exec_.stream),
       figures_(state_.allocate_zeroed("figures of a step", MemoryCategory::kOptimizer, DType::kF64, {3})),
-      model_(config.model, precision_of(config.run), Gradients::kKeep, weights_),
+      model_(config.model, precision_of(config.run), Gradients::kKeep, weights_,
+             plan.layout.stages_of(mesh.place().pipeline)),
+      sync_(exec_, config, plan.layout, mesh, model_, state_),
       optimizer_(config.optimizer, model_.parameters(), state_) {
-  LS_REQUIRE(kUnsupported, mesh.shape().pipeline == 1 && config.parallel.zero == 0,
-             "parallel.pipeline {}, parallel.zero {}: such a layout can be planned but not run yet; set 1 and 0",
-             mesh.shape().pipeline, config.parallel.zero);
-  LS_CHECK(budget.device == device.device(), "a budget for {} on {}", name_of(budget.device), device.name());
+  LS_CHECK(plan.device == device.device(), "a plan for {} on {}", name_of(plan.device), device.name());
   exec_.reserved_multiprocessors = static_cast<int>(config.parallel.comm_sms);
-  const Tensor gradients = model_.all_gradients();
-  gradients_ = mesh.world().register_memory(gradients.data, gradients.num_bytes());
   model_.initialize(exec_, config.run.seed);
 }
 
 std::int64_t Learner::peak_bytes() const {
-  return weights_.peak_bytes() + state_.peak_bytes() + activations_->peak_bytes() + workspace_->peak_bytes();
+  return weights_.peak_bytes() + state_.peak_bytes() + passes_.peak_bytes();
 }
 
-AttentionSet Learner::attention_for(const PlannedMicroBatch& micro_batch) {
-  return AttentionSet(config_.model, model_.precision(), exec_.device, micro_batch.plans, mesh_.context(),
-                      hop_formats(config_.parallel));
-}
-
-void Learner::make_room(const PlannedMicroBatch& micro_batch, const AttentionSet& attention) {
-  if (exec_.device == Device::kCpu) return;
-  using Room = RegisteredArenas::Room;
-  const std::int64_t tokens = micro_batch.local.num_tokens();
-  const std::int64_t activations = arena_bytes(
-      exec_.device, activation_bytes(config_.model, model_.precision(), tokens) + LocalBatch::device_bytes(tokens));
-  const std::int64_t workspace = arena_bytes(exec_.device, attention.workspace_bytes() + operator_workspace_);
-  const bool enough = activations <= activations_->capacity_bytes() && workspace <= workspace_->capacity_bytes();
-  if (context_arenas_.of_any_rank(enough ? Room::kEnough : Room::kLacking) == Room::kEnough) return;
-  exec_.runtime->synchronize(exec_.stream);
-  context_arenas_.drop();
-  const auto grow = [&](std::optional<Arena>& arena, const char* name, std::int64_t num_bytes) {
-    if (num_bytes <= arena->capacity_bytes()) return;
-    arena.reset();  // before the new one, so that both need not fit
-    arena.emplace(name, num_bytes, *exec_.runtime);
-  };
-  grow(activations_, "activations", activations);
-  grow(workspace_, "workspace", workspace);
-  context_arenas_.replace({&*activations_, &*workspace_});
-}
-
-// Equal plans on all ranks: the greatest hash is also the smallest.
+// Equal plans on all ranks of a sequence, which are those of a context group at every place of the pipeline: the
+// greatest hash is also the smallest.
 void Learner::require_same_plans(const StepPlan& plan, std::int64_t step) {
   const auto hash = std::bit_cast<std::int64_t>(plan.hash);
   std::array<std::int64_t, 2> greatest = {hash, ~hash};
-  mesh_.context().all_reduce(Tensor(greatest.data(), DType::kI64, {2}), ReduceOp::kMax);
+  for (Communicator* group : {&mesh_.context(), &mesh_.pipeline()})
+    group->all_reduce(Tensor(greatest.data(), DType::kI64, {2}), ReduceOp::kMax);
   LS_REQUIRE(kEnvironment, greatest[0] == ~greatest[1],
-             "step {}: the ranks of a context group planned different transfers; do all hosts see the same data files "
-             "and run the same build?",
+             "step {}: the ranks that share a sequence planned different transfers; do all hosts see the same data "
+             "files and run the same build?",
              step);
 }
 
-std::vector<AttentionSet> Learner::accumulate_gradients(StepPlan& plan, double total_labels) {
-  std::vector<AttentionSet> used;
-  fill_zero(exec_, model_.all_gradients());
-  for (PlannedMicroBatch& micro_batch : plan.micro_batches) {
-    const AttentionSet& attention = used.emplace_back(attention_for(micro_batch));
-    make_room(micro_batch, attention);
-    Arena::Scope scope(*activations_);
-    const MicroBatch batch = upload(exec_, micro_batch.local, *activations_);
-    model_.forward_backward(exec_, batch, attention.by_pattern(), static_cast<float>(1 / total_labels),
-                            figures_.narrow(0, 0, 2), *activations_);
+std::vector<ReadyMicroBatch> Learner::ready(StepPlan& plan) {
+  std::vector<ReadyMicroBatch> micro_batches;
+  std::int64_t tokens = 0, attention_workspace = 0;
+  for (PlannedMicroBatch& planned : plan.micro_batches) {
+    micro_batches.push_back({&planned, AttentionSet(config_.model, model_.precision(), exec_.device, planned.plans,
+                                                    mesh_.context(), hop_formats(config_.parallel))});
+    tokens = std::max(tokens, planned.local.num_tokens());
+    attention_workspace = std::max(attention_workspace, micro_batches.back().attention.workspace_bytes());
   }
-  return used;
+  if (exec_.device != Device::kCpu) {
+    PassBytes bytes = pass_bytes(config_, layout_, mesh_.place().pipeline, tokens, exec_.device);
+    bytes.workspace = attention_workspace + operator_workspace_;
+    passes_.make_room(bytes, exec_.stream);
+  }
+  return micro_batches;
+}
+
+void Learner::add_squares(const Tensor& figure) {
+  for (const FlatRange& range : sync_.counted())
+    sum_of_squares(exec_, model_.all_gradients().narrow(0, range.begin, range.end), figure);
 }
 
 StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
   StepOutcome outcome;
   require_same_plans(plan, step);
-  const bool counts = mesh_.place().context == 0;  // tokens of a sequence once, labels where they live
-  std::array<double, 2> totals = {static_cast<double>(plan.num_labels),
-                                  counts ? static_cast<double>(plan.num_tokens) : 0};
+  const MeshPlace place = mesh_.place();
+  const bool counts_labels = place.pipeline == 0;  // where they live, at one place of the pipeline
+  const bool counts_tokens = counts_labels && place.context == 0;
+  std::array<double, 2> totals = {counts_labels ? static_cast<double>(plan.num_labels) : 0,
+                                  counts_tokens ? static_cast<double>(plan.num_tokens) : 0};
   mesh_.world().all_reduce(totals, ReduceOp::kSum);
   const double labels = totals[0];
   outcome.num_tokens = static_cast<std::int64_t>(totals[1]);
   LS_REQUIRE(kData, labels > 0, "step {}: no token of the batch has a next token in its document to learn from", step);
 
   fill_zero(exec_, figures_);
-  const std::vector<AttentionSet> attentions = accumulate_gradients(plan, labels);
-  reduction_begin_->record(exec_.stream);
-  mesh_.world().all_reduce(model_.all_gradients(), ReduceOp::kSum);
-  reduction_end_->record(exec_.stream);
-
-  // Rank 0 alone sums the squares, so that all ranks clip alike whatever their number of threads.
-  if (mesh_.world().rank() == 0) sum_of_squares(exec_, model_.all_gradients(), figures_.narrow(0, 2, 3));
+  fill_zero(exec_, model_.all_gradients());
+  std::vector<ReadyMicroBatch> micro_batches = ready(plan);
+  {
+    TrainingWork work({exec_, model_, passes_, &sync_, figures_.narrow(0, 0, 2)}, layout_.schedule, place.pipeline,
+                      micro_batches, static_cast<float>(1 / labels));
+    PipelineExecutor executor(layout_.schedule, traffic_, links_, passes_.hand_overs());
+    sync_.begin_step(layout_.micro_batches, executor);
+    executor.run(exec_, work, pipeline_clock_);
+    sync_.finish_gradients();
+  }
+  add_squares(figures_.narrow(0, 2, 3));
   const std::vector<double> figures = read_doubles(exec_, figures_);
-  for (const AttentionSet& attention : attentions) outcome.exposed_context_seconds += attention.exposed_seconds();
-  outcome.exposed_data_seconds = 1e-3 * reduction_end_->milliseconds_since(*reduction_begin_);
+  for (const ReadyMicroBatch& micro_batch : micro_batches)
+    outcome.exposed.context += micro_batch.attention.exposed_seconds();
+  outcome.exposed.pipeline = pipeline_clock_.take_seconds();
+  outcome.exposed.data = sync_.take_exposed_seconds();
   std::array<double, 2> sums = {figures[0], figures[2]};
   mesh_.world().all_reduce(sums, ReduceOp::kSum);
   outcome.loss = sums[0] / labels;
@@ -140,20 +128,23 @@ StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
              "checkpoint",
              step, outcome.loss, outcome.grad_norm);
   optimizer_.update(exec_, step, lr, clip_scale(outcome.grad_norm, config_.optimizer.clip_norm));
+  sync_.send_weights();
   return outcome;
 }
 
 double Learner::validate(const Loader& loader, const PlanPlace& place, std::int64_t count) {
+  sync_.finish_weights();
   const Tensor totals = figures_.narrow(0, 0, 2);
   fill_zero(exec_, totals);
-  for (std::int64_t index = mesh_.place().data; index < count; index += mesh_.shape().data) {
-    StepPlan plan = plan_step(loader, config_.model, place, {index}, 1);
-    PlannedMicroBatch& only = plan.micro_batches.front();
-    AttentionSet attention = attention_for(only);
-    make_room(only, attention);
-    Arena::Scope scope(*activations_);
-    const MicroBatch batch = upload(exec_, only.local, *activations_);
-    model_.evaluate(exec_, batch, attention.by_pattern(), totals, *activations_);
+  std::vector<std::int64_t> indices;
+  for (std::int64_t index = mesh_.place().data; index < count; index += layout_.mesh.data) indices.push_back(index);
+  if (!indices.empty()) {
+    StepPlan plan = plan_step(loader, config_.model, place, indices, 1);
+    std::vector<ReadyMicroBatch> micro_batches = ready(plan);
+    const PipelineSchedule schedule = forwards_alone(layout_.schedule, static_cast<int>(indices.size()));
+    const StageTraffic traffic = plan_traffic(schedule);
+    EvaluationWork work({exec_, model_, passes_, nullptr, totals}, micro_batches);
+    PipelineExecutor(schedule, traffic, links_, passes_.hand_overs()).run(exec_, work, pipeline_clock_);
   }
   std::vector<double> sums = read_doubles(exec_, totals);
   mesh_.world().all_reduce(sums, ReduceOp::kSum);

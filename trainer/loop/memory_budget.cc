@@ -11,6 +11,7 @@
 #include "trainer/loop/optimizer.h"
 #include "trainer/loop/precision.h"
 #include "trainer/loop/step_plan.h"
+#include "trainer/loop/weight_sync.h"
 
 namespace longspan {
 namespace {
@@ -62,23 +63,26 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
                           const std::vector<std::shared_ptr<const ContextPlan>>& plans) {
   const ModelConfig& model = config.model;
   const DType precision = precision_of(config.run);
-  const std::int64_t parameters = count_parameters(model);
-  const int context_rank = host.layout.mesh.place_of(rank).context;
-  const std::int64_t tokens = plans.front()->tokens_of(context_rank);
-  AbsentGroup group(context_rank, host.layout.mesh.context);
+  const MeshPlace place = host.layout.mesh.place_of(rank);
+  const std::vector<StageSpan> stages = host.layout.stages_of(place.pipeline);
+  const std::int64_t tokens = plans.front()->tokens_of(place.context);
+  AbsentGroup group(place.context, host.layout.mesh.context);
 
-  MemoryBudget budget{.device = host.device};
-  budget.weights = weight_bytes(model, precision, Gradients::kNone);
-  budget.gradients = weight_bytes(model, precision, Gradients::kKeep) - budget.weights;
-  budget.optimizer = Optimizer::state_bytes(parameters);
-  budget.activations = activation_bytes(model, precision, tokens);
-  if (host.device != Device::kCpu) budget.activations += LocalBatch::device_bytes(tokens);
+  MemoryBudget budget{.device = host.device,
+                      .passes = pass_bytes(config, host.layout, place.pipeline, tokens, host.device)};
+  budget.weights = weight_bytes(model, stages, precision, Gradients::kNone);
+  budget.gradients = weight_bytes(model, stages, precision, Gradients::kKeep) - budget.weights;
+  budget.optimizer = Optimizer::state_bytes(count_parameters(model, stages));
+  budget.reduction = WeightSync::buffer_bytes(config, host.layout, place);
+  budget.activations = total_kept(budget.passes) + budget.passes.transient;
+  budget.hand_over = budget.passes.hand_overs * budget.passes.hand_over;
   budget.offloaded = offloaded_bytes(model, precision, tokens);
   budget.attention =
       AttentionSet(model, precision, host.device, plans, group, hop_formats(config.parallel)).workspace_bytes();
-  budget.workspace = model_workspace_bytes(model, host.device, precision, tokens, host.num_threads);
+  budget.workspace = model_workspace_bytes(model, stages, host.device, precision, tokens, host.num_threads);
+  budget.passes.workspace = budget.attention + budget.workspace;
   if (rank == 0 && (config.checkpoint.async || host.device != Device::kCpu))
-    budget.snapshot = parameters * size_of(DType::kF32) + budget.optimizer;
+    budget.snapshot = 3 * count_parameters(model) * size_of(DType::kF32);  // of all ranks: weights and moments
   return budget;
 }
 
@@ -139,9 +143,12 @@ std::int64_t process_peak_bytes() {
 std::string describe(const MemoryBudget& budget) {
   const auto mib = [](std::int64_t num_bytes) { return static_cast<double>(num_bytes) / (1 << 20); };
   const std::string computes = fmt::format(
-      "weights {:.1f} MiB, gradients {:.1f}, optimizer {:.1f}, activations {:.1f}, attention {:.1f}, workspace {:.1f}",
-      mib(budget.weights), mib(budget.gradients), mib(budget.optimizer), mib(budget.activations), mib(budget.attention),
-      mib(budget.workspace));
+      "weights {:.1f} MiB, gradients {:.1f} (and {:.1f} on their way), optimizer {:.1f}, activations {:.1f}, between "
+      "stages "
+      "{:.1f}, attention "
+      "{:.1f}, workspace {:.1f}",
+      mib(budget.weights), mib(budget.gradients), mib(budget.reduction), mib(budget.optimizer), mib(budget.activations),
+      mib(budget.hand_over), mib(budget.attention), mib(budget.workspace));
   if (budget.device == Device::kCpu)
     return fmt::format("{}, snapshot {:.1f}, total {:.1f} MiB", computes, mib(budget.snapshot), mib(budget.total()));
   return fmt::format("{}, total {:.1f} MiB of the GPU; snapshot {:.1f}, offloaded {:.1f} MiB of the host", computes,

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "trainer/config/config.h"
-#include "trainer/loop/parallel_layout.h"
+#include "trainer/loop/pass_bytes.h"
 
 namespace longspan {
 
@@ -16,16 +16,20 @@ struct MemoryBudget {
   Device device = Device::kCpu;
   std::int64_t weights = 0;  // master weights and, in bf16, their compute copies
   std::int64_t gradients = 0;
+  std::int64_t reduction = 0;  // of gradients on their way to be summed
   std::int64_t optimizer = 0;
-  std::int64_t activations = 0;
-  std::int64_t attention = 0;  // buffers of transfers and partials of the core attention
-  std::int64_t workspace = 0;  // scratch of the model's operators
+  std::int64_t activations = 0;  // of all micro-batches that may be on their way at once
+  std::int64_t hand_over = 0;    // of activations and their gradients between the stages of a pipeline
+  std::int64_t attention = 0;    // buffers of transfers and partials of the core attention
+  std::int64_t workspace = 0;    // scratch of the model's operators
   // Rank 0: what is being written while training goes on, with checkpoint.async, and always where it comes from a GPU.
   std::int64_t snapshot = 0;
   std::int64_t offloaded = 0;  // model.offload: activations that wait for backward
+  PassBytes passes;            // activations, hand_over, attention and workspace once more, arena by arena
   // Of the memory that the rank computes in.
   std::int64_t total() const {
-    const std::int64_t computes = weights + gradients + optimizer + activations + attention + workspace;
+    const std::int64_t computes =
+        weights + gradients + reduction + optimizer + activations + hand_over + attention + workspace;
     return device == Device::kCpu ? computes + snapshot : computes;
   }
   std::int64_t host_total() const { return device == Device::kCpu ? total() : snapshot + offloaded; }

@@ -44,10 +44,10 @@ std::string lines_until(const std::string& path, std::int64_t last_step) {
 std::string describe(const StepMetrics& m, std::int64_t total_steps) {
   return fmt::format(
       "step {}/{} | loss {:.6f} | norm {:.4f} | lr {:.3e} | {:.1f} ms | {:.0f} tokens/s | {:.4f} TFLOP/s | MFU {} | "
-      "peak {:.1f} MiB ({:.1f} process) | exposed context {:.1f} ms data {:.1f} ms",
+      "peak {:.1f} MiB ({:.1f} process) | exposed context {:.1f} ms pipeline {:.1f} ms data {:.1f} ms",
       m.step, total_steps, m.loss, m.grad_norm, m.lr, m.seconds * kMilli, tokens_per_second(m), tera_flops(m),
-      model_flops_utilisation(m), mib(m.peak_bytes), mib(process_peak_bytes()), m.exposed_context_seconds * kMilli,
-      m.exposed_data_seconds * kMilli);
+      model_flops_utilisation(m), mib(m.peak_bytes), mib(process_peak_bytes()), m.exposed.context * kMilli,
+      m.exposed.pipeline * kMilli, m.exposed.data * kMilli);
 }
 
 MetricsFile::MetricsFile(std::string path, std::int64_t last_step) : path_(std::move(path)) {
@@ -64,10 +64,11 @@ void MetricsFile::add(const StepMetrics& m) {
   write(
       fmt::format("{{\"step\": {}, \"loss\": {:.17g}, \"grad_norm\": {:.17g}, \"lr\": {:.17g}, \"ms\": {:.3f}, "
                   "\"tokens\": {}, \"tokens_per_s\": {:.1f}, \"tflops\": {:.6g}, \"peak_mib\": {:.2f}, "
-                  "\"process_peak_mib\": {:.2f}, \"exposed_context_ms\": {:.3f}, \"exposed_data_ms\": {:.3f}}}",
+                  "\"process_peak_mib\": {:.2f}, \"exposed_context_ms\": {:.3f}, "
+                  "\"exposed_pipeline_ms\": {:.3f}, \"exposed_data_ms\": {:.3f}}}",
                   m.step, m.loss, m.grad_norm, m.lr, m.seconds * kMilli, m.tokens, tokens_per_second(m), tera_flops(m),
-                  mib(m.peak_bytes), mib(process_peak_bytes()), m.exposed_context_seconds * kMilli,
-                  m.exposed_data_seconds * kMilli));
+                  mib(m.peak_bytes), mib(process_peak_bytes()), m.exposed.context * kMilli, m.exposed.pipeline * kMilli,
+                  m.exposed.data * kMilli));
 }
 
 void MetricsFile::add_validation(std::int64_t step, double loss) {

@@ -9,6 +9,13 @@
 
 namespace longspan {
 
+// In which a rank waited for others.
+struct ExposedSeconds {
+  double context = 0;   // keys, values, partial results and their gradients
+  double pipeline = 0;  // activations and their gradients between stages: bubbles are among it
+  double data = 0;      // gradients and weights of ranks that have the same
+};
+
 // What one step did, as rank 0 sees it.
 struct StepMetrics {
   std::int64_t step = 0;
@@ -17,7 +24,7 @@ struct StepMetrics {
   double lr = 0;
   double seconds = 0;
   std::int64_t tokens = 0;  // all ranks
-  double exposed_context_seconds = 0, exposed_data_seconds = 0;
+  ExposedSeconds exposed = {};
   double flops_per_token = 0;
   double peak_flops = 0;        // a second, of all chips of the run together; 0: not known
   std::int64_t peak_bytes = 0;  // of this rank's arenas, where it computes

@@ -113,7 +113,7 @@ Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& 
       plan_(checked_plan(config, world, device_)),
       mesh_(device_world_.comm(), plan_.layout.mesh),
       training_(checked_loader(config, world)),
-      learner_(config, mesh_, device_, plan_.num_threads, plan_.budget),
+      learner_(config, plan_, mesh_, device_),
       planner_(*training_, config.model, plan_.place(config), plan_.layout.sequences_each),
       flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)),
       peak_flops_(peak_flops(config, world, device_)) {
@@ -163,8 +163,7 @@ void Trainer::train_step() {
                             .lr = lr,
                             .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                             .tokens = outcome.num_tokens,
-                            .exposed_context_seconds = outcome.exposed_context_seconds,
-                            .exposed_data_seconds = outcome.exposed_data_seconds,
+                            .exposed = outcome.exposed,
                             .flops_per_token = flops_per_token_,
                             .peak_flops = peak_flops_,
                             .peak_bytes = learner_.peak_bytes()};

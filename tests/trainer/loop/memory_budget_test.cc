@@ -31,7 +31,7 @@ std::vector<std::int64_t> measured_peaks(const Config& config, int ranks) {
     Mesh mesh(world, plan.layout.mesh);
     const auto loader = make_training_loader(config.data, config.model.vocab, config.run.seed);
     const RankDevice device;
-    Learner learner(config, mesh, device, 1, plan.budget);
+    Learner learner(config, plan, mesh, device);
     StepPlan step =
         plan_step(*loader, config.model, plan.place(config), plan.sequences_at(0), plan.layout.sequences_each);
     learner.train(step, 1, 1e-3);
@@ -71,6 +71,22 @@ TEST(MemoryBudget, HoldsForPrecisionRecomputationAndMicroBatches) {
   expect_prediction_holds(config, 2);
   config.parallel.micro_batches = 2;
   expect_prediction_holds(config, 1);
+}
+
+TEST(MemoryBudget, HoldsForEveryStageOfAPipeline) {
+  for (const char* schedule : {"gpipe", "1f1b", "interleaved", "zero_bubble", "zbv"})
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
+      SCOPED_TRACE(schedule);
+      Config config = small_config();
+      config.model.layers = 4;
+      config.model.recompute = recompute;
+      config.parallel.pipeline = 2;
+      config.parallel.schedule = schedule;
+      config.parallel.bucket_mib = 0.05;
+      expect_prediction_holds(config, 2);
+      config.parallel.data = 2;
+      expect_prediction_holds(config, 4);
+    }
 }
 
 TEST(MemoryBudget, TheLongestSequenceFitsAndALongerDoesNot) {

@@ -84,12 +84,11 @@ TEST(MetricsLine, HasWhatARunIsReadBy) {
                             .lr = 3e-4,
                             .seconds = 0.25,
                             .tokens = 1000,
-                            .exposed_context_seconds = 0.002,
-                            .exposed_data_seconds = 0.001,
+                            .exposed = {.context = 0.002, .pipeline = 0.003, .data = 0.001},
                             .flops_per_token = 1e6};
   const std::string line = describe(metrics, 400);
   for (const char* part : {"step 12/400", "loss 5.250000", "norm 1.5000", "lr 3.000e-04", "250.0 ms", "4000 tokens/s",
-                           "0.0040 TFLOP/s", "MFU n/a", "peak", "context 2.0 ms", "data 1.0 ms"})
+                           "0.0040 TFLOP/s", "MFU n/a", "peak", "context 2.0 ms", "pipeline 3.0 ms", "data 1.0 ms"})
     EXPECT_NE(line.find(part), std::string::npos) << part << " in " << line;
 }
 
