@@ -26,6 +26,14 @@ class Faults(SystemTest):
         self.assertIn("3", output)
         self.train("mesh", "--ranks", 2, "--parallel.context=3", code=USAGE)
 
+    def test_a_layout_that_cannot_work_is_refused_by_one_message(self):
+        output = self.train("layout", "--ranks", 8, "--parallel.pipeline=4", "--parallel.context=3", code=USAGE)
+        for part in ("parallel.pipeline 4 x parallel.data 1 x parallel.context 3", "12 ranks, but 8 were started",
+                     "4 stages, but the model has 2 layer(s)", "What fits 8 rank(s): --parallel.pipeline=2"):
+            self.assertIn(part, output)
+        self.assertEqual(output.count("error:"), 1, output)
+        self.assertFalse((self.home / "runs").exists())
+
     def test_missing_and_torn_token_files(self):
         self.assertIn("none.h5", self.train("missing", "--data.train=[none.h5]", code=DATA))
         self.write("text.txt", "It was a bright cold day in April. " * 200)

@@ -43,6 +43,7 @@ Learner::Learner(const Config& config, const RunPlan& plan, Mesh& mesh, const Ra
       model_(config.model, precision_of(config.run), Gradients::kKeep, weights_,
              plan.layout.stages_of(mesh.place().pipeline)),
       sync_(exec_, config, plan.layout, mesh, model_, state_),
+      reduced_(sync_.replicas(), {&weights_, &state_}),
       optimizer_(config.optimizer, model_.parameters(), state_) {
   LS_CHECK(plan.device == device.device(), "a plan for {} on {}", name_of(plan.device), device.name());
   exec_.reserved_multiprocessors = static_cast<int>(config.parallel.comm_sms);

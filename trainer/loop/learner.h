@@ -66,6 +66,7 @@ class Learner {
   Tensor figures_;  // [3] fp64 where the model runs: sum of losses, tokens with a label, squares of the gradient
   Model model_;
   WeightSync sync_;
+  RegisteredArenas reduced_;  // what gradients and weights go from and to
   Optimizer optimizer_;
 };
 

@@ -179,10 +179,17 @@ ParallelLayout resolve_layout(const Config& config, int world) {
   const std::vector<std::string> faults = faults_of(config, factors);
   if (!faults.empty()) refuse(config, world, wanted, faults);
   const int num_stages = factors.mesh.pipeline * factors.chunks;
+  PipelineSchedule schedule = schedule_of(config, factors);
+  for (int rank = 0; rank < schedule.ranks; ++rank)
+    for (int chunk = 0; chunk < schedule.chunks; ++chunk)
+      LS_REQUIRE(kUsage, config.model.offload == Offload::kNone || !has_halves(schedule, rank, chunk),
+                 "model.offload: activations brings a layer back for one backward, but parallel.schedule {} does it in "
+                 "halves; use 1f1b or interleaved, or model.offload: none",
+                 config.parallel.schedule);
   return {.mesh = factors.mesh,
           .micro_batches = factors.micro_batches,
           .sequences_each = sequences_each(config, factors.mesh.data),
-          .schedule = schedule_of(config, factors),
+          .schedule = std::move(schedule),
           .stages = cut_into_stages(config, num_stages)};
 }
 

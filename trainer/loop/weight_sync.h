@@ -42,6 +42,7 @@ class WeightSync final : public WeightWatch {
 
   // In which this rank waited in the last step, once what it queued is done; for weights, in the step before.
   double take_exposed_seconds();
+  Communicator& replicas() { return *replicas_; }  // over which they go
 
   void before_use(std::int64_t unit) override;
   void gradients_done(std::int64_t unit) override;

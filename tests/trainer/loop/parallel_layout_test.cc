@@ -124,6 +124,16 @@ TEST(ParallelLayout, StagesByHandMustBeAsManyAsThePipelineHas) {
       std::string::npos);
 }
 
+TEST(ParallelLayout, AnOffloadNeedsBackwardsInOne) {
+  Config config = config_of(4, 4);
+  config.parallel.pipeline = 2;
+  config.model.offload = Offload::kActivations;
+  config.model.recompute = Recompute::kSelective;
+  EXPECT_EQ(refusal(config, 2), "accepted");
+  config.parallel.schedule = "zero_bubble";
+  EXPECT_NE(refusal(config, 2).find("does it in halves; use 1f1b"), std::string::npos);
+}
+
 TEST(ParallelLayout, TakesAScheduleFromAFile) {
   const std::string path = testing::TempDir() + "/layout_schedule.csv";
   std::ofstream(path) << "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n";
