@@ -18,6 +18,9 @@ struct PipelineCosts {
   // Of activations or gradients between two ranks; overlaps what either computes.
   double transfer = 0;
   std::vector<double> transfers{};  // one a stage: between it and the next, instead of `transfer`
+  // Ranks that compute as fast as the costs say. Where more are at work, as ranks that share cores, they all slow down
+  // alike. 0: each has what it needs.
+  double at_once = 0;
 };
 // Every stage alike, all stages of a rank together one unit forward, one for each half of the backward.
 PipelineCosts unit_costs(const PipelineSchedule& schedule);

@@ -65,7 +65,7 @@ std::string_view name_of(PipelineOpKind kind) {
 // Three digits, in the unit that suits.
 std::string time_text(double time, TimelineUnit unit) {
   if (unit == TimelineUnit::kForwards) return fmt::format("{:.4g}", time);
-  if (time >= 1) return fmt::format("{:.3g} s", time);
+  if (time >= 1) return fmt::format("{:.{}f} s", time, time >= 100 ? 0 : time >= 10 ? 1 : 2);
   return time >= 1e-3 ? fmt::format("{:.3g} ms", 1e3 * time) : fmt::format("{:.3g} µs", 1e6 * time);
 }
 

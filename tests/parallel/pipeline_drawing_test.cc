@@ -88,8 +88,8 @@ TEST(PipelineDrawing, ExtrasHaveTheirPlaceAndNamesAreEscaped) {
                             .row_names = {"rank 0 & 4", "rank 1 & 5"}};
   const std::string drawing = draw(schedule, how);
   EXPECT_FALSE(xml_fault(drawing)) << *xml_fault(drawing);
-  for (const char* words : {"a &lt; b &amp; &quot;c&quot;", "gradients: 7 s from 3 s", "optimizer: 3 s from 9 s",
-                            ">rank 1 &amp; 5<", ">gradients<"})
+  for (const char* words : {"a &lt; b &amp; &quot;c&quot;", "gradients: 7.00 s from 3.00 s",
+                            "optimizer: 3.00 s from 9.00 s", ">rank 1 &amp; 5<", ">gradients<"})
     EXPECT_NE(drawing.find(words), std::string::npos) << words;
 }
 

@@ -118,6 +118,51 @@ TEST(PipelineTimeline, EqualMicroBatchesAreAsOneCostAStage) {
   });
 }
 
+// One core for two ranks: while both compute, each takes twice as long. F0 of rank 0 0-1; then its F1 and the other's
+// F0 share, 1-3; then F1's neighbour and B0 of rank 1 …: the core is never idle until the last backward.
+TEST(PipelineTimeline, RanksThatShareACoreByHand) {
+  const PipelineSchedule schedule = make_pipeline_schedule("1f1b", {.ranks = 2, .micro_batches = 2});
+  PipelineCosts costs = unit_costs(schedule);
+  costs.at_once = 1;
+  const Timeline timeline = time_of(schedule, costs);
+  ASSERT_TRUE(timeline.is_complete);
+  EXPECT_DOUBLE_EQ(timeline.end, 12);  // all the work there is: 2 x 2 x (1 + 2)
+  const auto& first = timeline.spans[0];
+  const auto& second = timeline.spans[1];
+  EXPECT_DOUBLE_EQ(first[0].end, 1);  // F0 alone
+  EXPECT_DOUBLE_EQ(first[1].end, 3);  // F1 beside the other's F0
+  EXPECT_DOUBLE_EQ(second[0].end, 3);
+  EXPECT_DOUBLE_EQ(second[1].end, 5);  // B0 alone
+  EXPECT_DOUBLE_EQ(second[2].end, 7);  // F1 beside B0 of rank 0, of which 1 is left
+  EXPECT_DOUBLE_EQ(first[2].end, 9);   // … beside B1
+  EXPECT_DOUBLE_EQ(second[3].end, 10);
+  EXPECT_DOUBLE_EQ(first[3].end, 12);
+}
+
+TEST(PipelineTimeline, EnoughCoresAreAsOneEach) {
+  for_each_small_schedule([](const PipelineSchedule& schedule) {
+    PipelineCosts costs = unit_costs(schedule);
+    costs.transfer = 0.3;
+    const Timeline apart = time_of(schedule, costs);
+    costs.at_once = schedule.ranks - 1e-9;  // the other way to walk
+    const Timeline sharing = time_of(schedule, costs);
+    EXPECT_NEAR(sharing.end, apart.end, 1e-6 * apart.end) << schedule.name;
+    for (std::size_t rank = 0; rank < apart.spans.size(); ++rank)
+      for (std::size_t i = 0; i < apart.spans[rank].size(); ++i)
+        EXPECT_NEAR(sharing.spans[rank][i].end, apart.spans[rank][i].end, 1e-6 * apart.end) << schedule.name;
+    costs.at_once = 1;  // and one core takes all the work, or longer where all wait for transfers
+    EXPECT_GE(time_of(schedule, costs).end * (1 + 1e-9), 3.0 * schedule.ranks * schedule.micro_batches);
+  });
+}
+
+TEST(PipelineTimeline, SharingCoresDoesNotHideAStandstill) {
+  PipelineSchedule schedule = make_pipeline_schedule("1f1b", {.ranks = 2, .micro_batches = 2});
+  std::swap(schedule.ops[1][0], schedule.ops[1][2]);  // rank 1 wants micro-batch 1 first, and B0 before F0
+  PipelineCosts costs = unit_costs(schedule);
+  costs.at_once = 1;
+  EXPECT_FALSE(time_of(schedule, costs).is_complete);
+}
+
 TEST(PipelineTimeline, RefusesCostsOfAnotherPipeline) {
   const PipelineSchedule schedule = make_pipeline_schedule("1f1b", {.ranks = 2, .micro_batches = 3});
   PipelineCosts costs{.stages = std::vector<StageCost>(5)};
