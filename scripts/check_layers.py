@@ -35,7 +35,7 @@ BELOW_TRAINER = [
     "models",
 ]
 # The trainer's own rooms from the ground up: each may use those before it.
-TRAINER = ["io", "config", "data", "checkpoint", "launch", "loop", "check", "cli"]
+TRAINER = ["io", "config", "data", "checkpoint", "launch", "loop", "forecast", "check", "cli"]
 for place, name in enumerate(TRAINER):
     ROOMS[f"trainer/{name}"] = BELOW_TRAINER + [f"trainer/{below}" for below in TRAINER[:place]]
 ROOMS["trainer/config"].append("trainer/data")  # a config is checked against the tokenizer and task it names

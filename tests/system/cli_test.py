@@ -1,12 +1,13 @@
 """The program's words: help, versions, exit codes of wrong ones, and the commands that look at what runs left."""
 import json
+import re
 import unittest
 import xml.etree.ElementTree
 
 from harness import SystemTest, mpi, needs_mpi
 
-COMMANDS = ("train", "plan", "generate", "data", "inspect", "config", "check", "bench")
-USAGE, DATA, ENVIRONMENT = 2, 4, 7
+COMMANDS = ("train", "plan", "schedule", "generate", "data", "inspect", "config", "check", "bench")
+USAGE, UNSUPPORTED, DATA, ENVIRONMENT = 2, 3, 4, 7
 
 
 class CommandLine(SystemTest):
@@ -103,6 +104,56 @@ class Plan(SystemTest):
         self.assertIn("two_d", self.plan("--ranks", 3, "--compare", "--parallel.context_scheme=two_d"))
         self.assertIn("compare", self.plan("--compare=html", code=USAGE))
         self.assertIn("compare", self.plan("--compare", "--draw", "plan.svg", code=USAGE))
+
+
+class Forecast(SystemTest):
+    MEASURE = ("bench", "machine", "--ranks", 2, "--threads", 1, "--tokens", 64, "--widths", "32,64", "--head-dims", 8,
+               "--vocab", 259, "--seconds", 0.002)
+
+    def plan(self, *words, code=0):
+        return self.run_longspan("plan", "tiny.yaml", "--world", 2, *words, code=code)
+
+    def seconds(self, *words):
+        return float(re.search(r"^forecast +([0-9.e+-]+) s a step", self.plan(*words), re.MULTILINE)[1])
+
+    def test_measures_a_machine_and_forecasts_by_its_file(self):
+        self.run_longspan(*self.MEASURE, "--out", "machine.json")
+        machine = json.loads((self.home / "machine.json").read_text())
+        self.assertEqual((machine["format"], machine["ranks"]), ("longspan-machine", 2))
+        output = self.plan("--machine", "machine.json", "--timeline", "step.svg", "--trace", "step.json")
+        for part in ("forecast", "measured", "idle", "exposed", "GiB of a rank", "MFU n/a"):
+            self.assertIn(part, output)
+        picture = xml.etree.ElementTree.parse(self.home / "step.svg").getroot()
+        self.assertEqual(picture.tag, "{http://www.w3.org/2000/svg}svg")
+        self.assertTrue(json.loads((self.home / "step.json").read_text())["traceEvents"])
+        slower = {**machine, "products": [{**rate, "forward": rate["forward"] / 100} for rate in machine["products"]]}
+        self.write("slower.json", json.dumps(slower))
+        self.assertGreater(self.seconds("--machine", "slower.json"), self.seconds("--machine", "machine.json"))
+        self.write("torn.json", json.dumps(machine)[:-9])
+        self.assertIn("torn.json", self.plan("--machine", "torn.json", code=DATA))
+        self.assertIn("none.json", self.plan("--machine", "none.json", code=DATA))
+
+    def test_forecasts_by_a_datasheet(self):
+        chip = ("--run.precision=bf16", "--run.device=cuda", "--chip", "H100")
+        self.assertIn("not measured", self.plan(*chip))
+        self.assertGreater(self.seconds(*chip, "--data.sequence_length=65536", "--efficiency", 0.1),
+                           self.seconds(*chip, "--data.sequence_length=65536"))
+        self.assertIn("run.precision", self.plan("--chip", "H100", code=USAGE))
+        self.assertIn("A100, H100, H200", self.plan("--chip", "H20", "--run.precision=bf16", code=USAGE))
+        for words in (("--timeline", "x.svg"), ("--trace", "x.json")):
+            self.assertIn("bench machine", self.plan(*words, code=USAGE))
+        self.assertIn("nowhere/x.svg", self.plan(*chip, "--timeline", "nowhere/x.svg", code=ENVIRONMENT))
+
+    def test_schedules_without_a_model(self):
+        output = self.run_longspan("schedule", "1f1b", "--ranks", 4, "--micro-batches", 8, "--timeline", "x.svg",
+                                   "--csv", "x.csv")
+        self.assertIn("27.3 %", output)
+        self.assertIn("<svg", (self.home / "x.svg").read_text())
+        self.assertIn("27.3 %", self.run_longspan("schedule", "x.csv"))
+        self.assertIn("chunks", self.run_longspan("schedule", "zbv", "--chunks", 3, code=UNSUPPORTED))
+        self.assertIn("zbv", self.run_longspan("schedule", "zbx", code=USAGE))
+        # Weights' gradients for nothing: a forward and a backward of one each, eight times and for three ranks more.
+        self.assertIn("22 forwards", self.run_longspan("schedule", "1f1b", "--costs", "1,1,0"))
 
 
 class Bench(SystemTest):

@@ -9,6 +9,7 @@ void add_bench_command(CLI::App& app, Action& action) {
   add_bench_attention_command(*bench, action);
   add_bench_context_command(*bench, action);
   add_bench_kernels_command(*bench, action);
+  add_bench_machine_command(*bench, action);
 }
 
 }  // namespace longspan

@@ -14,6 +14,7 @@ void add_train_command(CLI::App& app, Action& action);
 void add_data_command(CLI::App& app, Action& action);
 void add_check_command(CLI::App& app, Action& action);
 void add_plan_command(CLI::App& app, Action& action);
+void add_schedule_command(CLI::App& app, Action& action);
 void add_config_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
@@ -23,5 +24,6 @@ void add_bench_command(CLI::App& app, Action& action);
 void add_bench_attention_command(CLI::App& bench, Action& action);
 void add_bench_context_command(CLI::App& bench, Action& action);
 void add_bench_kernels_command(CLI::App& bench, Action& action);
+void add_bench_machine_command(CLI::App& bench, Action& action);
 
 }  // namespace longspan

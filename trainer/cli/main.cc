@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   Action action;
   add_train_command(app, action);
   add_plan_command(app, action);
+  add_schedule_command(app, action);
   add_generate_command(app, action);
   add_data_command(app, action);
   add_inspect_command(app, action);

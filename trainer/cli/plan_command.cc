@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <fstream>
 #include <memory>
 
 #include "parallel/context/plan_comparison.h"
@@ -14,6 +13,7 @@
 #include "parallel/context/plan_report.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/overrides.h"
+#include "trainer/cli/plan_forecast.h"
 #include "trainer/config/config.h"
 #include "trainer/launch/launch.h"
 #include "trainer/launch/rank_device.h"
@@ -26,6 +26,7 @@ namespace {
 
 struct PlanOptions {
   std::string config, emit, draw, compare;
+  ForecastOptions forecast;
   std::vector<std::int64_t> documents;
   int world = 1;
 };
@@ -60,13 +61,6 @@ void print_plans(const Config& config, const std::vector<std::shared_ptr<const C
   }
 }
 
-void write_file(const std::string& path, std::string_view text, std::string_view what) {
-  std::ofstream file(path, std::ios::trunc);
-  file << text << std::flush;
-  LS_REQUIRE(kEnvironment, file, "{}: cannot write the {} there; is the folder there, and has it room?", path, what);
-  fmt::print("\n{} of layer 0 written to {}\n", what, path);
-}
-
 // All schemes for each kind of attention, and nothing else: the config's own scheme need not suit this number of ranks.
 int print_comparison(const Config& config, const PlanOptions& options, const std::vector<std::int64_t>& documents) {
   const MeshShape mesh = resolve_layout(config, options.world).mesh;
@@ -84,6 +78,7 @@ int print_comparison(const Config& config, const PlanOptions& options, const std
 }
 
 int run_plan(const PlanOptions& options, const std::vector<Override>& overrides) {
+  check_forecast_options(options.forecast);
   const Config config = load_config(options.config, overrides);
   const std::vector<std::int64_t> documents =
       options.documents.empty() ? std::vector{config.data.sequence_length} : options.documents;
@@ -95,12 +90,13 @@ int run_plan(const PlanOptions& options, const std::vector<Override>& overrides)
   const auto plans = plan_pattern(config.model, run.place(config), offsets_of(documents), &why);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}documents         {}\n", describe(config, run), fmt::join(documents, ", "));
+  print_forecast(config, run, documents, options.forecast);
   fmt::print("attention         planned and proved in {:.3f} s\n{}", seconds, why);
   print_plans(config, plans);
   const ContextPlan& first = *plans.front();
-  if (!options.emit.empty()) write_file(options.emit, to_json(first), "plan");
+  if (!options.emit.empty()) write_plan_file(options.emit, to_json(first), "plan of layer 0");
   const WireDesc desc = wire_desc(config, config.model.pattern.front());
-  if (!options.draw.empty()) write_file(options.draw, draw_plan(first, desc), "picture");
+  if (!options.draw.empty()) write_plan_file(options.draw, draw_plan(first, desc), "picture of layer 0");
   return kExitOk;
 }
 
@@ -127,6 +123,7 @@ void add_plan_command(CLI::App& app, Action& action) {
                  "Only a table of what every scheme would send, wait for and hold; --compare=markdown for documents")
       ->check(CLI::IsMember({"text", "markdown"}))
       ->excludes(emit, draw);
+  add_forecast_options(*command, options->forecast);
   command->allow_extras();
   command->callback([command, options, &action] {
     action = [options, words = command->remaining()] { return run_plan(*options, parse_overrides(words)); };
