@@ -20,14 +20,22 @@ std::vector<StageSpan> checked(const ModelConfig& config, std::vector<StageSpan>
   return stages;
 }
 
+ParameterStore make_store(const ModelConfig& config, std::span<const StageSpan> stages, DType precision,
+                          Gradients gradients, Arena& weights, const std::optional<std::vector<FlatRange>>& owned) {
+  const std::vector<UnitSpec> units = unit_specs(config, stages);
+  if (owned) return ParameterStore(units, precision, gradients, weights, *owned);
+  return ParameterStore(units, precision, gradients, weights);
+}
+
 }  // namespace
 
 Model::Impl::Impl(const ModelConfig& model_config, DType model_precision, Gradients gradients, Arena& weights,
-                  std::vector<StageSpan> stage_spans)
+                  std::vector<StageSpan> stage_spans, std::optional<std::vector<FlatRange>> owned)
     : config(checked(model_config)),
       precision(model_precision),
       spans(checked(config, std::move(stage_spans))),
-      store(unit_specs(config, spans), precision, gradients, weights),
+      sharded(owned.has_value()),
+      store(make_store(config, spans, precision, gradients, weights, owned)),
       rope(rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)) {
   std::int64_t unit = 0;
   for (const StageSpan& span : spans) {
@@ -99,7 +107,10 @@ Model::Model(const ModelConfig& config, DType precision, Gradients gradients, Ar
     : Model(config, precision, gradients, weights, {whole_model(config)}) {}
 Model::Model(const ModelConfig& config, DType precision, Gradients gradients, Arena& weights,
              std::vector<StageSpan> stages)
-    : impl_(std::make_unique<Impl>(config, precision, gradients, weights, std::move(stages))) {}
+    : impl_(std::make_unique<Impl>(config, precision, gradients, weights, std::move(stages), std::nullopt)) {}
+Model::Model(const ModelConfig& config, DType precision, Gradients gradients, Arena& weights,
+             std::vector<StageSpan> stages, std::vector<FlatRange> owned)
+    : impl_(std::make_unique<Impl>(config, precision, gradients, weights, std::move(stages), std::move(owned))) {}
 Model::~Model() = default;
 
 const ModelConfig& Model::config() const {
@@ -122,6 +133,12 @@ const Tensor& Model::all_gradients() const {
 }
 const Tensor& Model::all_weights() const {
   return impl_->store.all_weights();
+}
+std::span<const WeightPiece> Model::pieces() const {
+  return impl_->store.pieces();
+}
+bool Model::is_sharded() const {
+  return impl_->sharded;
 }
 void Model::initialize(const Exec& exec, std::uint64_t seed) {
   impl_->store.initialize(exec, impl_->config, seed);

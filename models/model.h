@@ -13,6 +13,7 @@
 #include "models/model_config.h"
 #include "models/stage.h"
 #include "models/stage_call.h"
+#include "parallel/data/flat_range.h"
 
 namespace longspan {
 
@@ -20,10 +21,19 @@ namespace longspan {
 struct Parameter {
   std::string name;
   std::vector<std::int64_t> shape;
-  Tensor master;       // fp32, flat [numel]
-  Tensor compute;      // what the layers read, flat: bf16 copy, or master itself in fp32
-  Tensor gradient;     // fp32, flat; absent in a model without gradients
-  bool decays = true;  // weight decay applies (matrices yes; norms, biases, sinks no)
+  Tensor master;           // fp32, flat [numel]; absent where this rank keeps a part of it (see pieces())
+  Tensor compute;          // what the layers read, flat: bf16 or fp32 copy, or master itself in fp32
+  Tensor gradient;         // fp32, flat; absent in a model without gradients
+  bool decays = true;      // weight decay applies (matrices yes; norms, biases, sinks no)
+  FlatRange place = {};    // in all_gradients()
+  bool tied_copy = false;  // of the embedding, on a rank that does not embed: another rank has the weight itself
+};
+
+// Elements begin … end-1 of a weight, which this rank updates.
+struct WeightPiece {
+  std::int64_t parameter = 0;  // place in parameters()
+  FlatRange range;
+  Tensor master, compute, gradient;  // views of these elements
 };
 
 // Weights that a pass uses, and whose gradients it completes, together: the embedding, a layer, the final norm and
@@ -32,10 +42,24 @@ struct Parameter {
 struct WeightUnit {
   std::string name;  // "embedding", "layer 3", "head"
   std::int64_t begin = 0, end = 0;
+  FlatRange range() const { return {begin, end}; }
 };
 
-// Those of a rank with these stages, without the weights themselves.
-std::vector<WeightUnit> weight_units(const ModelConfig& config, std::span<const StageSpan> stages);
+// Where the weights of a rank's stages lie in its flat tensors. Known before a model is made: what is to be shared
+// among replicas is planned from it (plan_buckets).
+struct WeightLayout {
+  std::vector<WeightUnit> units;
+  std::vector<FlatRange> parameters;  // [parameter]
+  // No share ends inside one of these: in bf16, weights whose compute copies are fp32 and so fill two places an
+  // element.
+  std::vector<FlatRange> undivided;
+
+  std::int64_t num_elements() const { return units.empty() ? 0 : units.back().end; }
+  std::vector<FlatRange> unit_ranges() const;
+  // Elements of weights in these ranges, without what lies between them.
+  std::int64_t weights_in(std::span<const FlatRange> ranges) const;
+};
+WeightLayout weight_layout(const ModelConfig& config, std::span<const StageSpan> stages, DType precision);
 
 enum class Gradients : std::uint8_t { kNone, kKeep };
 
@@ -47,6 +71,11 @@ class Model {
   // the rank has the head but does not embed, it has a weight "model.embed_tokens.weight" of its own, whose gradient is
   // the head's share.
   Model(const ModelConfig& config, DType precision, Gradients gradients, Arena& weights, std::vector<StageSpan> stages);
+  // The same on a rank that updates these ranges of the flat weights alone (BucketLayout::owned_by), ascending; others
+  // update the rest and send it. In bf16 it has masters of no other elements; in fp32, where the layers read the
+  // masters, it has them all.
+  Model(const ModelConfig& config, DType precision, Gradients gradients, Arena& weights, std::vector<StageSpan> stages,
+        std::vector<FlatRange> owned);
   ~Model();
 
   const ModelConfig& config() const;
@@ -55,12 +84,16 @@ class Model {
   std::span<Parameter> parameters();
   std::span<const WeightUnit> units() const;
   const Tensor& all_gradients() const;  // every gradient as one flat fp32 tensor, for reduction over ranks
-  const Tensor& all_weights() const;    // likewise what the layers read: masters, or their bf16 copies
+  const Tensor& all_weights() const;    // what the layers read, likewise: fp32, or bf16 (see WeightLayout::undivided)
+  // What this rank updates, in the order of the parameters: each as a whole, unless it was told what it owns.
+  std::span<const WeightPiece> pieces() const;
+  bool is_sharded() const;  // it was told
 
   // Normal(0, init_std), output projections scaled by 1/sqrt(2 layers); norms 1, biases and sinks 0. The values of a
   // tensor depend on seed and its name only. The compute copies follow.
   void initialize(const Exec& exec, std::uint64_t seed);
-  // Refreshes the compute copies after master weights were changed from outside.
+  // Refreshes the compute copies of pieces() after master weights were changed from outside; what others own is to be
+  // gathered from them.
   void refresh_compute(const Exec& exec);
 
   // Of a whole model: totals [2] fp64 on the model's device += the loss over this rank's tokens, unscaled, and their
@@ -103,6 +136,8 @@ std::int64_t count_parameters(const ModelConfig& config, std::span<const StageSp
 std::int64_t weight_bytes(const ModelConfig& config, DType precision, Gradients gradients);
 std::int64_t weight_bytes(const ModelConfig& config, std::span<const StageSpan> stages, DType precision,
                           Gradients gradients);
+std::int64_t weight_bytes(const ModelConfig& config, std::span<const StageSpan> stages, DType precision,
+                          Gradients gradients, std::span<const FlatRange> owned);
 
 // Peak bytes a StagePass takes from each of its arenas, and evaluate_stage from its own, for this many local tokens
 // (exact; tests compare with the arenas). A backward in halves keeps less than that until its first half begins.

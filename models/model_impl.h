@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "models/model.h"
@@ -23,7 +24,7 @@ struct Model::Impl {
   };
 
   Impl(const ModelConfig& model_config, DType model_precision, Gradients gradients, Arena& weights,
-       std::vector<StageSpan> stage_spans);
+       std::vector<StageSpan> stage_spans, std::optional<std::vector<FlatRange>> owned);
 
   const Stage& stage(int index) const;
   // The only stage of a whole model; throws Error(kUsage), naming `what` it is for, where there are more or less.
@@ -46,6 +47,7 @@ struct Model::Impl {
   ModelConfig config;
   DType precision;
   std::vector<StageSpan> spans;
+  bool sharded;
   ParameterStore store;
   std::vector<Stage> stages;
   // Absent where no stage has them; the head is the embedding where tied.

@@ -1,6 +1,7 @@
 #include "models/parameters.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -17,20 +18,18 @@ namespace {
 // Each tensor begins at a cache line, in the bf16 copies too.
 constexpr std::int64_t kAlignElements = 32;
 
-std::int64_t padded_numel(const ParameterSpec& spec) {
-  return (spec.numel() + kAlignElements - 1) / kAlignElements * kAlignElements;
+std::int64_t padded(std::int64_t num_elements) {
+  return (num_elements + kAlignElements - 1) / kAlignElements * kAlignElements;
 }
 
-std::int64_t padded_numel(const UnitSpec& unit) {
-  std::int64_t total = 0;
-  for (const ParameterSpec& spec : unit.parameters) total += padded_numel(spec);
-  return total;
+bool copy_is_wider(const ParameterSpec& spec, DType precision) {
+  return spec.copy == ComputeCopy::kF32 && precision != DType::kF32;
 }
 
-std::int64_t padded_numel(const std::vector<UnitSpec>& units) {
-  std::int64_t total = 0;
-  for (const UnitSpec& unit : units) total += padded_numel(unit);
-  return total;
+// Elements of the flat tensors that a weight takes, padding included.
+std::int64_t room_of(const ParameterSpec& spec, DType precision) {
+  const std::int64_t width = copy_is_wider(spec, precision) ? size_of(DType::kF32) / size_of(precision) : 1;
+  return padded(spec.numel() * width);
 }
 
 Tensor in_shape(const Tensor& flat, const std::vector<std::int64_t>& shape) {
@@ -67,7 +66,9 @@ std::vector<UnitSpec> unit_specs(const ModelConfig& config, std::span<const Stag
     UnitSpec& head = units.emplace_back(UnitSpec{"head", {}});
     head.parameters.push_back({std::string(kFinalNormWeight), {config.hidden}, InitialValue::kOne});
     if (!config.tie_embeddings || !embeds)
-      head.parameters.push_back({std::string(config.tie_embeddings ? kEmbeddingWeight : kHeadWeight), table});
+      head.parameters.push_back({.name = std::string(config.tie_embeddings ? kEmbeddingWeight : kHeadWeight),
+                                 .shape = table,
+                                 .tied_copy = config.tie_embeddings});
   }
   return units;
 }
@@ -80,79 +81,155 @@ std::vector<ParameterSpec> parameter_specs(const ModelConfig& config) {
   return specs;
 }
 
-std::vector<WeightUnit> weight_units(const ModelConfig& config, std::span<const StageSpan> stages) {
-  std::vector<WeightUnit> units;
+std::vector<FlatRange> WeightLayout::unit_ranges() const {
+  std::vector<FlatRange> ranges;
+  for (const WeightUnit& unit : units) ranges.push_back(unit.range());
+  return ranges;
+}
+
+std::int64_t WeightLayout::weights_in(std::span<const FlatRange> ranges) const {
+  std::int64_t count = 0;
+  for (const FlatRange& range : ranges)
+    for (const FlatRange& parameter : parameters) count += common_part(parameter, range).size();
+  return count;
+}
+
+WeightLayout weight_layout(const std::vector<UnitSpec>& units, DType precision) {
+  WeightLayout layout;
   std::int64_t begin = 0;
-  for (const UnitSpec& unit : unit_specs(config, stages)) {
-    units.push_back({.name = unit.name, .begin = begin, .end = begin + padded_numel(unit)});
-    begin = units.back().end;
+  for (const UnitSpec& unit : units) {
+    layout.units.push_back({.name = unit.name, .begin = begin, .end = begin});
+    for (const ParameterSpec& spec : unit.parameters) {
+      const std::int64_t end = begin + room_of(spec, precision);
+      layout.parameters.push_back({begin, begin + spec.numel()});
+      if (copy_is_wider(spec, precision)) layout.undivided.push_back({begin, end});
+      begin = layout.units.back().end = end;
+    }
   }
-  return units;
+  return layout;
+}
+
+WeightLayout weight_layout(const ModelConfig& config, std::span<const StageSpan> stages, DType precision) {
+  return weight_layout(unit_specs(config, stages), precision);
 }
 
 ParameterStore::ParameterStore(const std::vector<UnitSpec>& units, DType precision, Gradients gradients, Arena& arena)
-    : precision_(precision) {
-  const std::int64_t total = padded_numel(units);
-  masters_ = arena.allocate_zeroed("master weights", MemoryCategory::kWeights, DType::kF32, {total});
-  copies_ = precision == DType::kF32
-                ? masters_
-                : arena.allocate_zeroed("compute copies", MemoryCategory::kWeights, precision, {total});
-  if (gradients == Gradients::kKeep)
-    gradients_ = arena.allocate_zeroed("weight gradients", MemoryCategory::kGradients, DType::kF32, {total});
+    : ParameterStore(units, precision, gradients, arena,
+                     std::array{FlatRange{0, weight_layout(units, precision).num_elements()}}) {}
 
-  std::int64_t begin = 0;
-  for (const UnitSpec& unit : units) {
-    units_.push_back({.name = unit.name, .begin = begin, .end = begin + padded_numel(unit)});
-    for (const ParameterSpec& spec : unit.parameters) {
-      const std::int64_t end = begin + spec.numel();
-      Parameter parameter;
-      parameter.name = spec.name;
-      parameter.shape = spec.shape;
-      parameter.master = masters_.narrow(0, begin, end);
-      parameter.compute = copies_.narrow(0, begin, end);
-      if (gradients_) parameter.gradient = gradients_.narrow(0, begin, end);
-      parameter.decays = spec.shape.size() == 2;
-      places_[spec.name] = parameters_.size();
-      parameters_.push_back(std::move(parameter));
-      specs_.push_back(spec);
-      begin += padded_numel(spec);
+ParameterStore::ParameterStore(const std::vector<UnitSpec>& units, DType precision, Gradients gradients, Arena& arena,
+                               std::span<const FlatRange> owned)
+    : layout_(weight_layout(units, precision)) {
+  const std::int64_t total = layout_.num_elements();
+  const auto take = [&](std::string_view name, MemoryCategory category, DType dtype, std::int64_t num_elements) {
+    return arena.allocate_zeroed(name, category, dtype, {num_elements});
+  };
+  masters_ = take("master weights", MemoryCategory::kWeights, DType::kF32,
+                  precision == DType::kF32 ? total : total_size(owned));
+  copies_ = precision == DType::kF32 ? masters_ : take("compute copies", MemoryCategory::kWeights, precision, total);
+  if (gradients == Gradients::kKeep)
+    gradients_ = take("weight gradients", MemoryCategory::kGradients, DType::kF32, total);
+
+  for (const UnitSpec& unit : units)
+    for (const ParameterSpec& spec : unit.parameters) add_parameter(spec, precision);
+  add_pieces(owned);
+}
+
+void ParameterStore::add_parameter(const ParameterSpec& spec, DType precision) {
+  const FlatRange place = layout_.parameters[parameters_.size()];
+  Parameter parameter;
+  parameter.name = spec.name;
+  parameter.shape = spec.shape;
+  parameter.compute = copies_.narrow(0, place.begin, place.end);
+  if (copy_is_wider(spec, precision))
+    parameter.compute = Tensor(parameter.compute.data, DType::kF32, {place.size()}, copies_.device);
+  if (precision == DType::kF32) parameter.master = parameter.compute;
+  if (gradients_) parameter.gradient = gradients_.narrow(0, place.begin, place.end);
+  parameter.decays = spec.shape.size() == 2;
+  parameter.place = place;
+  parameter.tied_copy = spec.tied_copy;
+  places_[spec.name] = parameters_.size();
+  parameters_.push_back(std::move(parameter));
+  specs_.push_back(spec);
+}
+
+void ParameterStore::add_pieces(std::span<const FlatRange> owned) {
+  for (const FlatRange& whole : layout_.undivided)
+    for (const FlatRange& range : owned) {
+      const std::int64_t common = common_part(whole, range).size();
+      LS_CHECK(common == 0 || common == whole.size(), "a share of weights ends inside {} … {}", whole.begin, whole.end);
+    }
+  const bool whole_masters = copies_.dtype == DType::kF32;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    Parameter& parameter = parameters_[i];
+    std::int64_t masters_before = 0;
+    for (const FlatRange& range : owned) {
+      const FlatRange common = common_part(parameter.place, range);
+      const std::int64_t first = whole_masters ? common.begin : masters_before + common.begin - range.begin;
+      masters_before += range.size();
+      if (common.size() == 0) continue;
+      const std::int64_t begin = common.begin - parameter.place.begin, end = common.end - parameter.place.begin;
+      WeightPiece& piece = pieces_.emplace_back();
+      piece.parameter = static_cast<std::int64_t>(i);
+      piece.range = {begin, end};
+      piece.master = masters_.narrow(0, first, first + common.size());
+      piece.compute = parameter.compute.narrow(0, begin, end);
+      if (gradients_) piece.gradient = parameter.gradient.narrow(0, begin, end);
+      if (common == parameter.place) parameter.master = piece.master;
     }
   }
 }
 
 void ParameterStore::initialize(const Exec& exec, const ModelConfig& config, std::uint64_t seed) {
-  for (std::size_t i = 0; i < specs_.size(); ++i)
-    fill_on_host(exec, parameters_[i].master, [&](const Tensor& master) {
-      fill_initial(specs_[i], config, seed, {master.get<float>(), static_cast<std::size_t>(master.numel())});
+  std::vector<float> values;
+  std::size_t piece = 0;
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    values.resize(static_cast<std::size_t>(specs_[i].numel()));
+    fill_initial(specs_[i], config, seed, values);
+    fill_on_host(exec, parameters_[i].compute, [&](const Tensor& tensor) {
+      if (tensor.dtype == DType::kF32)
+        std::copy(values.begin(), values.end(), tensor.get<float>());
+      else
+        std::transform(values.begin(), values.end(), tensor.get<bf16>(), [](float value) { return bf16(value); });
     });
-  refresh_compute(exec);
+    for (; piece < pieces_.size() && pieces_[piece].parameter == static_cast<std::int64_t>(i); ++piece) {
+      const WeightPiece& owned = pieces_[piece];
+      if (owned.master.data == owned.compute.data) continue;
+      fill_on_host(exec, owned.master, [&](const Tensor& tensor) {
+        std::copy(values.begin() + owned.range.begin, values.begin() + owned.range.end, tensor.get<float>());
+      });
+    }
+  }
 }
 
 void ParameterStore::refresh_compute(const Exec& exec) const {
-  if (precision_ != DType::kF32) cast(exec, masters_, copies_);
-}
-
-const Parameter& ParameterStore::find(std::string_view name) const {
-  const auto place = places_.find(std::string(name));
-  LS_CHECK(place != places_.end(), "no parameter {}", name);
-  return parameters_[place->second];
+  for (const WeightPiece& piece : pieces_) {
+    if (piece.master.data == piece.compute.data) continue;
+    if (piece.compute.dtype == DType::kF32)
+      copy_tensor(exec, piece.master, piece.compute);
+    else
+      cast(exec, piece.master, piece.compute);
+  }
 }
 
 Weight ParameterStore::weight(std::string_view name) const {
-  const Parameter& parameter = find(name);
+  const auto place = places_.find(std::string(name));
+  LS_CHECK(place != places_.end(), "no parameter {}", name);
+  const Parameter& parameter = parameters_[place->second];
   return {in_shape(parameter.compute, parameter.shape), in_shape(parameter.gradient, parameter.shape)};
 }
 
-Weight ParameterStore::master_weight(std::string_view name) const {
-  const Parameter& parameter = find(name);
-  return {in_shape(parameter.master, parameter.shape), in_shape(parameter.gradient, parameter.shape)};
+std::int64_t ParameterStore::bytes(const std::vector<UnitSpec>& units, DType precision, Gradients gradients) {
+  return bytes(units, precision, gradients, std::array{FlatRange{0, weight_layout(units, precision).num_elements()}});
 }
 
-std::int64_t ParameterStore::bytes(const std::vector<UnitSpec>& units, DType precision, Gradients gradients) {
-  std::int64_t per_element = size_of(DType::kF32);
-  if (precision != DType::kF32) per_element += size_of(precision);
-  if (gradients == Gradients::kKeep) per_element += size_of(DType::kF32);
-  return padded_numel(units) * per_element;
+std::int64_t ParameterStore::bytes(const std::vector<UnitSpec>& units, DType precision, Gradients gradients,
+                                   std::span<const FlatRange> owned) {
+  const std::int64_t total = weight_layout(units, precision).num_elements();
+  std::int64_t num_bytes = total * size_of(precision);
+  if (precision != DType::kF32) num_bytes += total_size(owned) * size_of(DType::kF32);
+  if (gradients == Gradients::kKeep) num_bytes += total * size_of(DType::kF32);
+  return num_bytes;
 }
 
 }  // namespace longspan

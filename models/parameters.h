@@ -18,10 +18,14 @@ enum class InitialValue : std::uint8_t {
   kZero,
 };
 
+enum class ComputeCopy : std::uint8_t { kPrecision, kF32 };  // fp32 in any precision: operands that take no other
+
 struct ParameterSpec {
   std::string name;  // Hugging Face's
   std::vector<std::int64_t> shape;
   InitialValue initial = InitialValue::kNormal;
+  ComputeCopy copy = ComputeCopy::kPrecision;
+  bool tied_copy = false;
   std::int64_t numel() const;
 };
 
@@ -48,36 +52,44 @@ struct Weight {
   Tensor gradient;  // fp32; absent in a model without gradients
 };
 
+WeightLayout weight_layout(const std::vector<UnitSpec>& units, DType precision);
+
 class ParameterStore {
  public:
-  // Takes one block of masters, one of bf16 copies (precision kBF16) and one of gradients; zeroed, padding included.
+  // Takes one block of masters, one of compute copies (precision kBF16) and one of gradients; zeroed, padding included.
   ParameterStore(const std::vector<UnitSpec>& units, DType precision, Gradients gradients, Arena& arena);
+  // With masters of the owned ranges alone, one after another, where the layers do not read the masters.
+  ParameterStore(const std::vector<UnitSpec>& units, DType precision, Gradients gradients, Arena& arena,
+                 std::span<const FlatRange> owned);
 
   std::span<Parameter> parameters() { return parameters_; }
-  std::span<const WeightUnit> units() const { return units_; }
+  std::span<const WeightPiece> pieces() const { return pieces_; }
+  std::span<const WeightUnit> units() const { return layout_.units; }
   const Tensor& all_gradients() const { return gradients_; }
   const Tensor& all_weights() const { return copies_; }
-  // The values are made on the host, tensor by tensor, and copied to where the weights live.
+  // The values are made on the host, tensor by tensor, and copied to where the weights live: compute copies whole.
   void initialize(const Exec& exec, const ModelConfig& config, std::uint64_t seed);
   void refresh_compute(const Exec& exec) const;
 
   // The compute copy and gradient of a weight; throws Error(kInternal) if there is none of that name.
   Weight weight(std::string_view name) const;
-  // The same with the fp32 master as value, for operands that are fp32 in any precision.
-  Weight master_weight(std::string_view name) const;
 
-  // Bytes the constructor takes from its arena.
+  // Bytes the constructors take from their arena.
   static std::int64_t bytes(const std::vector<UnitSpec>& units, DType precision, Gradients gradients);
+  static std::int64_t bytes(const std::vector<UnitSpec>& units, DType precision, Gradients gradients,
+                            std::span<const FlatRange> owned);
 
  private:
-  const Parameter& find(std::string_view name) const;
+  void add_parameter(const ParameterSpec& spec, DType precision);
+  void add_pieces(std::span<const FlatRange> owned);
 
+  WeightLayout layout_;
   std::vector<ParameterSpec> specs_;
-  std::vector<WeightUnit> units_;
   std::vector<Parameter> parameters_;
+  std::vector<WeightPiece> pieces_;
   std::unordered_map<std::string, std::size_t> places_;
-  DType precision_;
-  Tensor masters_, copies_, gradients_;  // flat, all with the same offsets
+  Tensor copies_, gradients_;  // flat, with the same offsets
+  Tensor masters_;             // the same in fp32; else of the owned ranges, one after another
 };
 
 }  // namespace longspan

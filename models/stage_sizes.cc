@@ -61,6 +61,11 @@ std::int64_t weight_bytes(const ModelConfig& config, std::span<const StageSpan> 
   return ParameterStore::bytes(unit_specs(config, stages), precision, gradients);
 }
 
+std::int64_t weight_bytes(const ModelConfig& config, std::span<const StageSpan> stages, DType precision,
+                          Gradients gradients, std::span<const FlatRange> owned) {
+  return ParameterStore::bytes(unit_specs(config, stages), precision, gradients, owned);
+}
+
 std::int64_t weight_bytes(const ModelConfig& config, DType precision, Gradients gradients) {
   const StageSpan whole = whole_model(config);
   return weight_bytes(config, {&whole, 1}, precision, gradients);

@@ -118,7 +118,10 @@ class LlamaLayerKind final : public LayerKind {
       add("self_attn.q_norm.weight", {D}, InitialValue::kOne);
       add("self_attn.k_norm.weight", {D}, InitialValue::kOne);
     }
-    if (config.attention_of(layer).sink) add("self_attn.sinks", {config.heads}, InitialValue::kZero);
+    if (config.attention_of(layer).sink) {
+      add("self_attn.sinks", {config.heads}, InitialValue::kZero);
+      specs.back().copy = ComputeCopy::kF32;  // attention takes its logits in fp32 alone
+    }
     add("self_attn.o_proj.weight", {E, q_rows}, InitialValue::kNormalOutput);
     add("post_attention_layernorm.weight", {E}, InitialValue::kOne);
     add("mlp.gate_proj.weight", {F, E}, InitialValue::kNormal);
@@ -179,7 +182,7 @@ LlamaLayer::LlamaLayer(const ModelConfig& config, std::int64_t layer, DType prec
     q_norm_ = weight("self_attn.q_norm");
     k_norm_ = weight("self_attn.k_norm");
   }
-  if (config.attention_of(layer).sink) sink_ = weights.master_weight(prefix + "self_attn.sinks");
+  if (config.attention_of(layer).sink) sink_ = weights.weight(prefix + "self_attn.sinks");
   o_proj_.weight = weight("self_attn.o_proj");
   middle_norm_ = weight("post_attention_layernorm");
   gate_proj_.weight = weight("mlp.gate_proj");

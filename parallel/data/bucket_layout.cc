@@ -11,14 +11,28 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
-// Part `index` of `count` about equal ones.
-FlatRange part_of(const FlatRange& whole, std::int64_t index, std::int64_t count) {
-  const std::int64_t blocks = divide_up(whole.size(), kShardAlignment);
-  const auto cut = [&](std::int64_t i) {
-    return std::min(whole.end, whole.begin + blocks * i / count * kShardAlignment);
-  };
-  return {cut(index), index + 1 == count ? whole.end : cut(index + 1)};
-}
+class Cutter {
+ public:
+  explicit Cutter(std::span<const FlatRange> undivided) : undivided_(undivided) {}
+
+  // Part `index` of `count` about equal ones.
+  FlatRange part(const FlatRange& whole, std::int64_t index, std::int64_t count) const {
+    const std::int64_t blocks = divide_up(whole.size(), kShardAlignment);
+    const auto cut = [&](std::int64_t i) {
+      return i == count ? whole.end : spared(std::min(whole.end, whole.begin + blocks * i / count * kShardAlignment));
+    };
+    return {cut(index), cut(index + 1)};
+  }
+
+ private:
+  std::int64_t spared(std::int64_t cut) const {
+    for (const FlatRange& range : undivided_)
+      if (range.begin < cut && cut < range.end) return range.begin;
+    return cut;
+  }
+
+  std::span<const FlatRange> undivided_;
+};
 
 void check_units(std::span<const FlatRange> units) {
   std::int64_t end = 0;
@@ -29,14 +43,14 @@ void check_units(std::span<const FlatRange> units) {
   }
 }
 
-Bucket bucket_of(std::span<const FlatRange> units, const FlatRange& range, int num_replicas) {
+Bucket bucket_of(std::span<const FlatRange> units, const FlatRange& range, int num_replicas, const Cutter& cutter) {
   Bucket bucket{.range = range, .first_unit = -1, .last_unit = -1, .shards = {}};
   for (std::size_t u = 0; u < units.size(); ++u) {
     if (common_part(units[u], range).size() == 0) continue;
     if (bucket.first_unit < 0) bucket.first_unit = static_cast<std::int64_t>(u);
     bucket.last_unit = static_cast<std::int64_t>(u);
   }
-  for (int r = 0; r < num_replicas; ++r) bucket.shards.push_back(part_of(range, r, num_replicas));
+  for (int r = 0; r < num_replicas; ++r) bucket.shards.push_back(cutter.part(range, r, num_replicas));
   return bucket;
 }
 
@@ -61,7 +75,8 @@ std::int64_t BucketLayout::largest_bucket() const {
   return largest;
 }
 
-BucketLayout plan_buckets(std::span<const FlatRange> units, std::int64_t bucket_bytes, int num_replicas) {
+BucketLayout plan_buckets(std::span<const FlatRange> units, std::int64_t bucket_bytes, int num_replicas,
+                          std::span<const FlatRange> undivided) {
   LS_CHECK(bucket_bytes > 0 && num_replicas > 0, "buckets of {} bytes over {} replicas", bucket_bytes, num_replicas);
   check_units(units);
   const std::int64_t limit =
@@ -71,6 +86,7 @@ BucketLayout plan_buckets(std::span<const FlatRange> units, std::int64_t bucket_
                       .num_units = static_cast<std::int64_t>(units.size()),
                       .num_replicas = num_replicas,
                       .buckets = {}};
+  const Cutter cutter(undivided);
   FlatRange open{layout.num_elements, layout.num_elements};
   for (std::size_t u = units.size(); u-- > 0;) {
     open.begin = units[u].begin;
@@ -79,7 +95,8 @@ BucketLayout plan_buckets(std::span<const FlatRange> units, std::int64_t bucket_
     const std::int64_t blocks = divide_up(open.size(), kShardAlignment);
     const std::int64_t count = divide_up(blocks, limit / kShardAlignment);
     for (std::int64_t i = count; i-- > 0;)
-      layout.buckets.push_back(bucket_of(units, part_of(open, i, count), num_replicas));
+      if (const FlatRange range = cutter.part(open, i, count); range.size() > 0)
+        layout.buckets.push_back(bucket_of(units, range, num_replicas, cutter));
     open.end = open.begin;
   }
   return layout;

@@ -31,9 +31,11 @@ struct BucketLayout {
 // Units are what gets ready together (embedding, layers, head): ranges one after another from element 0, in the order
 // of use; some may be empty. From the last unit on they are put together until they are bucket_bytes of fp32 or more,
 // and what is more is cut into equal buckets of at most that size. Buckets and shards are cut at multiples of
-// kShardAlignment, so any number of elements goes over any number of replicas. Throws Error(kInternal) where units
-// leave gaps.
+// kShardAlignment, so any number of elements goes over any number of replicas. Never inside one of the undivided
+// ranges, each of which lies in a unit: there the cut comes before, and a bucket may get larger by what it spares.
+// Throws Error(kInternal) where units leave gaps.
 inline constexpr std::int64_t kShardAlignment = 32;  // a cache line of bf16
-BucketLayout plan_buckets(std::span<const FlatRange> units, std::int64_t bucket_bytes, int num_replicas);
+BucketLayout plan_buckets(std::span<const FlatRange> units, std::int64_t bucket_bytes, int num_replicas,
+                          std::span<const FlatRange> undivided = {});
 
 }  // namespace longspan

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 namespace longspan {
 
@@ -17,6 +19,29 @@ struct FlatRange {
 inline FlatRange common_part(const FlatRange& a, const FlatRange& b) {
   const std::int64_t begin = std::max(a.begin, b.begin);
   return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+// What of these ranges, ascending, lies outside the hole.
+inline std::vector<FlatRange> without(std::span<const FlatRange> ranges, const FlatRange& hole) {
+  std::vector<FlatRange> rest;
+  const auto keep = [&](const FlatRange& part) {
+    if (part.size() > 0) rest.push_back(part);
+  };
+  for (const FlatRange& range : ranges) {
+    if (common_part(range, hole).size() == 0) {
+      keep(range);
+      continue;
+    }
+    keep({range.begin, std::max(range.begin, hole.begin)});
+    keep({std::min(range.end, hole.end), range.end});
+  }
+  return rest;
+}
+
+inline std::int64_t total_size(std::span<const FlatRange> ranges) {
+  std::int64_t total = 0;
+  for (const FlatRange& range : ranges) total += range.size();
+  return total;
 }
 
 }  // namespace longspan

@@ -95,6 +95,43 @@ TEST(BucketLayout, PutsSmallUnitsTogetherAndCutsLargeOnes) {
   EXPECT_EQ(layout.buckets[3].last_unit, 1);
 }
 
+// Every cut at a multiple of 32 falls inside one of these, or at its ends.
+TEST(BucketLayout, CutsNoUndividedRange) {
+  const std::vector<FlatRange> units = units_of({96, 640, 4096, 96});
+  const std::vector<FlatRange> undivided = {{32, 96}, {96, 128}, {192, 512}, {640, 736}, {736, 1984}, {4800, 4832}};
+  for (const std::int64_t bucket_bytes : {1, 128, 300, 1000, 4096, 1 << 30})
+    for (const int replicas : {1, 2, 3, 8, 100}) {
+      SCOPED_TRACE(fmt::format("buckets of {} bytes, {} replicas", bucket_bytes, replicas));
+      const BucketLayout layout = plan_buckets(units, bucket_bytes, replicas, undivided);
+      std::int64_t left = layout.num_elements;
+      for (const Bucket& bucket : layout.buckets) {
+        ASSERT_EQ(bucket.range.end, left);
+        ASSERT_GT(bucket.range.size(), 0);
+        left = bucket.range.begin;
+        ASSERT_LE(bucket.range.size() * 4, std::max<std::int64_t>(bucket_bytes, 128) + (1984 - 736) * 4);
+        std::int64_t end = bucket.range.begin;
+        for (const FlatRange& shard : bucket.shards) {
+          ASSERT_EQ(shard.begin, end);
+          ASSERT_GE(shard.end, shard.begin);
+          end = shard.end;
+          for (const FlatRange& range : undivided) ASSERT_FALSE(range.begin < end && end < range.end);
+        }
+        ASSERT_EQ(end, bucket.range.end);
+      }
+      ASSERT_EQ(left, 0);
+    }
+}
+
+TEST(FlatRanges, WithoutAHole) {
+  const std::vector<FlatRange> ranges = {{0, 10}, {20, 30}, {30, 40}};
+  EXPECT_EQ(without(ranges, {10, 20}), ranges);
+  EXPECT_EQ(without(ranges, {0, 40}), std::vector<FlatRange>{});
+  EXPECT_EQ(without(ranges, {5, 5}), ranges);
+  EXPECT_EQ(without(ranges, {3, 7}), (std::vector<FlatRange>{{0, 3}, {7, 10}, {20, 30}, {30, 40}}));
+  EXPECT_EQ(without(ranges, {5, 35}), (std::vector<FlatRange>{{0, 5}, {35, 40}}));
+  EXPECT_EQ(total_size(without(ranges, {29, 31})), 28);
+}
+
 TEST(BucketLayout, CountsInSixtyFourBits) {
   const std::int64_t huge = std::int64_t{70} << 30;
   const BucketLayout layout = plan_buckets(units_of({huge, 5}), std::int64_t{64} << 30, 1000);

@@ -4,27 +4,17 @@
 
 #include "kernels/core/error.h"
 #include "models/parameters.h"
+#include "trainer/loop/precision.h"
 
 namespace longspan {
 namespace {
 
 constexpr std::int64_t kNone = -1;
 
-std::vector<FlatRange> ranges_of(std::span<const WeightUnit> units) {
-  std::vector<FlatRange> ranges;
-  for (const WeightUnit& unit : units) ranges.push_back({unit.begin, unit.end});
-  return ranges;
-}
-
-BucketLayout buckets_of(const Config& config, Model& model, int replicas) {
-  return plan_buckets(ranges_of(model.units()), static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20)),
-                      replicas);
-}
-
-// Where the parameter lies in the flat gradients.
-FlatRange range_of(const Tensor& gradient, Model& model) {
-  const std::int64_t begin = gradient.get<float>() - model.all_gradients().get<float>();
-  return {begin, begin + gradient.numel()};
+BucketLayout buckets_of(const Config& config, std::span<const StageSpan> stages, int replicas) {
+  const WeightLayout weights = weight_layout(config.model, stages, precision_of(config.run));
+  return plan_buckets(weights.unit_ranges(), static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20)),
+                      replicas, weights.undivided);
 }
 
 std::int64_t unit_of(const FlatRange& range, Model& model) {
@@ -33,15 +23,6 @@ std::int64_t unit_of(const FlatRange& range, Model& model) {
                                  [&](const WeightUnit& u) { return u.begin <= range.begin && range.end <= u.end; });
   LS_CHECK(unit != units.end(), "elements {} to {} are of no unit", range.begin, range.end);
   return unit - units.begin();
-}
-
-std::vector<FlatRange> without(const std::vector<FlatRange>& ranges, const FlatRange& hole) {
-  std::vector<FlatRange> left;
-  for (const FlatRange& range : ranges)
-    for (const FlatRange& part : {FlatRange{range.begin, std::min(range.end, hole.begin)},
-                                  FlatRange{std::max(range.begin, hole.end), range.end}})
-      if (part.size() > 0) left.push_back(part);
-  return left;
 }
 
 bool is_sharded(const Config& config, const MeshShape& mesh) {
@@ -61,10 +42,10 @@ WeightSync::WeightSync(const Exec& exec, const Config& config, const ParallelLay
       tied_clock_(*exec.runtime, exec.stream),
       tied_unit_(kNone),
       replicas_(mesh.replicas().split_apart(0, mesh.replicas().rank())),
-      reducer_(exec, *replicas_, buckets_of(config, model, mesh.shape().replicas()), model.all_gradients(), state,
+      reducer_(exec, *replicas_, buckets_of(config, model.stages(), mesh.shape().replicas()), model.all_gradients(), state,
                is_sharded(config, mesh.shape()) ? ReductionResult::kOwnShard : ReductionResult::kWhole),
       passes_left_(model.units().size()) {
-  const BucketLayout buckets = buckets_of(config, model, mesh.shape().replicas());
+  const BucketLayout buckets = buckets_of(config, model.stages(), mesh.shape().replicas());
   const int replica = mesh.replicas().rank(), pipeline_rank = mesh.place().pipeline;
   owned_ = owned_ranges(config, buckets, replica);
   if (is_sharded(config, mesh.shape()))
@@ -81,15 +62,12 @@ WeightSync::WeightSync(const Exec& exec, const Config& config, const ParallelLay
                                  [](const Parameter& p) { return p.name == kEmbeddingWeight; });
   LS_CHECK(tied != model.parameters().end(), "no {} at an end of the pipeline", kEmbeddingWeight);
   tied_ = tied->gradient;
-  tied_unit_ = unit_of(range_of(tied_, model), model);
-  if (pipeline_rank == last) counted_ = without(counted_, range_of(tied_, model));
+  tied_unit_ = unit_of(tied->place, model);
+  if (pipeline_rank == last) counted_ = without(counted_, tied->place);
 }
 
 std::int64_t WeightSync::buffer_bytes(const Config& config, const ParallelLayout& layout, const MeshPlace& place) {
-  const std::vector<StageSpan> stages = layout.stages_of(place.pipeline);
-  const BucketLayout buckets =
-      plan_buckets(ranges_of(weight_units(config.model, stages)),
-                   static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20)), layout.mesh.replicas());
+  const BucketLayout buckets = buckets_of(config, layout.stages_of(place.pipeline), layout.mesh.replicas());
   return GradientReducer::buffer_bytes(buckets, place.data * layout.mesh.context + place.context);
 }
 
