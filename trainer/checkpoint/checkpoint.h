@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,10 @@ class CheckpointWriter {
   // `exec` says where the tensors live. From a device they come as they are once its stream has done what it holds,
   // into pinned memory of the host that is kept for the next time.
   void save(const CheckpointState& state, const Exec& exec = {});
+  // The same where the elements are still to be brought together: of state.tensors names and shapes count. fill writes
+  // them all to where its tensors, fp32 and flat, lie in the host's memory, pinned for this runtime.
+  using Fill = std::function<void(std::span<const NamedTensor>)>;
+  void save(const CheckpointState& state, DeviceRuntime& runtime, const Fill& fill);
   // Waits for the writing under way; throws what went wrong with it.
   void finish();
 
@@ -63,8 +68,20 @@ std::optional<std::string> newest_checkpoint(const std::string& folder,
                                              const std::function<void(const CheckpointInfo&)>& on_refused);
 // Step, cursor, fingerprint, config and tensors' names and shapes (tensors absent). Throws Error(kData).
 CheckpointState read_checkpoint_header(const std::string& path);
-// Fills tensors (name, shape and destination given, on exec's device) from a verified checkpoint; throws Error(kData)
-// naming the tensor that is missing or of another shape.
+// A verified checkpoint's tensors, one at a time.
+class CheckpointReader {
+ public:
+  explicit CheckpointReader(const std::string& path);
+  ~CheckpointReader();
+  // Fills a tensor (name, shape and destination given, on exec's device); throws Error(kData) naming it if it is
+  // missing or of another shape.
+  void read(const NamedTensor& into, const Exec& exec = {}) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+// Several of them.
 void read_checkpoint_tensors(const std::string& path, const std::vector<NamedTensor>& into, const Exec& exec = {});
 
 }  // namespace longspan

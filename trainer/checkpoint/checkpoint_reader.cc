@@ -54,23 +54,35 @@ CheckpointState read_checkpoint_header(const std::string& path) {
   return state;
 }
 
+struct CheckpointReader::Impl {
+  std::string path;
+  StateFile listed;
+  Hdf5File file;
+};
+
+CheckpointReader::CheckpointReader(const std::string& path)
+    : impl_(new Impl{.path = path, .listed = read_state_file(path), .file = Hdf5File::open(in(path, kTensorsFile))}) {}
+
+CheckpointReader::~CheckpointReader() = default;
+
+void CheckpointReader::read(const NamedTensor& into, const Exec& exec) const {
+  const auto& tensors = impl_->listed.state.tensors;
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [&](const NamedTensor& t) { return t.name == into.name; });
+  LS_REQUIRE(kData, found != tensors.end(), "{}: has no tensor {}; is it of another model?", impl_->path, into.name);
+  LS_REQUIRE(kData, found->shape == into.shape, "{}: tensor {} has shape [{}], this model needs [{}]", impl_->path,
+             into.name, fmt::join(found->shape, ", "), fmt::join(into.shape, ", "));
+  const std::string& expected = impl_->listed.checksums[static_cast<std::size_t>(found - tensors.begin())];
+  fill_on_host(exec, into.tensor, [&](const Tensor& tensor) {
+    impl_->file.read<float>(into.name, {tensor.get<float>(), static_cast<std::size_t>(tensor.numel())});
+    LS_REQUIRE(kData, checksum(tensor.data, tensor.num_bytes()) == expected,
+               "{}: tensor {} is altered: its checksum is not the one it was written with", impl_->path, into.name);
+  });
+}
+
 void read_checkpoint_tensors(const std::string& path, const std::vector<NamedTensor>& into, const Exec& exec) {
-  const StateFile listed = read_state_file(path);
-  const Hdf5File file = Hdf5File::open(in(path, kTensorsFile));
-  for (const NamedTensor& wanted : into) {
-    const auto& tensors = listed.state.tensors;
-    const auto found =
-        std::find_if(tensors.begin(), tensors.end(), [&](const NamedTensor& t) { return t.name == wanted.name; });
-    LS_REQUIRE(kData, found != tensors.end(), "{}: has no tensor {}; is it of another model?", path, wanted.name);
-    LS_REQUIRE(kData, found->shape == wanted.shape, "{}: tensor {} has shape [{}], this model needs [{}]", path,
-               wanted.name, fmt::join(found->shape, ", "), fmt::join(wanted.shape, ", "));
-    const std::string& expected = listed.checksums[static_cast<std::size_t>(found - tensors.begin())];
-    fill_on_host(exec, wanted.tensor, [&](const Tensor& tensor) {
-      file.read<float>(wanted.name, {tensor.get<float>(), static_cast<std::size_t>(tensor.numel())});
-      LS_REQUIRE(kData, checksum(tensor.data, tensor.num_bytes()) == expected,
-                 "{}: tensor {} is altered: its checksum is not the one it was written with", path, wanted.name);
-    });
-  }
+  const CheckpointReader reader(path);
+  for (const NamedTensor& tensor : into) reader.read(tensor, exec);
 }
 
 }  // namespace longspan

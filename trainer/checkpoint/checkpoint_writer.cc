@@ -96,20 +96,17 @@ struct CheckpointWriter::Impl {
   CheckpointState snapshot;
   std::future<void> writing;  // last: its destructor waits for the thread, which reads the members above
 
-  void take_snapshot(const CheckpointState& state, const Exec& exec) {
+  void take_snapshot(const CheckpointState& state, DeviceRuntime& runtime, const Fill& fill) {
     std::int64_t total = 0;
-    for (const NamedTensor& t : state.tensors) total += t.tensor.num_bytes();
-    memory.make_room(*exec.runtime, total);
+    for (const NamedTensor& t : state.tensors) total += t.numel() * size_of(DType::kF32);
+    memory.make_room(runtime, total);
     snapshot = state;
     std::byte* next = memory.data();
     for (NamedTensor& t : snapshot.tensors) {
-      LS_CHECK(t.tensor.numel() == t.numel(), "{} is {}", t.name, t.tensor.describe());
-      const Tensor copy(next, DType::kF32, {t.tensor.numel()});
-      copy_tensor(exec, t.tensor, copy);
-      t.tensor = copy;
-      next += copy.num_bytes();
+      t.tensor = Tensor(next, DType::kF32, {t.numel()});
+      next += t.tensor.num_bytes();
     }
-    exec.runtime->synchronize(exec.stream);
+    fill(snapshot.tensors);
   }
 };
 
@@ -127,9 +124,21 @@ CheckpointWriter::CheckpointWriter(std::string folder, std::int64_t keep, bool a
 CheckpointWriter::~CheckpointWriter() = default;
 
 void CheckpointWriter::save(const CheckpointState& state, const Exec& exec) {
+  for (const NamedTensor& t : state.tensors)
+    LS_CHECK(t.tensor.numel() == t.numel(), "{} is {}", t.name, t.tensor.describe());
+  if (!impl_->async && exec.device == Device::kCpu) {
+    finish();
+    return write_checkpoint(impl_->folder, impl_->keep, state);
+  }
+  save(state, *exec.runtime, [&](std::span<const NamedTensor> copies) {
+    for (std::size_t i = 0; i < copies.size(); ++i) copy_tensor(exec, state.tensors[i].tensor, copies[i].tensor);
+    exec.runtime->synchronize(exec.stream);
+  });
+}
+
+void CheckpointWriter::save(const CheckpointState& state, DeviceRuntime& runtime, const Fill& fill) {
   finish();
-  if (!impl_->async && exec.device == Device::kCpu) return write_checkpoint(impl_->folder, impl_->keep, state);
-  impl_->take_snapshot(state, exec);
+  impl_->take_snapshot(state, runtime, fill);
   if (!impl_->async) return write_checkpoint(impl_->folder, impl_->keep, impl_->snapshot);
   impl_->writing = std::async(std::launch::async,
                               [impl = impl_.get()] { write_checkpoint(impl->folder, impl->keep, impl->snapshot); });

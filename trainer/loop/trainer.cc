@@ -60,6 +60,7 @@ class Trainer {
   std::optional<Desk> desk_;
   std::unique_ptr<Loader> training_, validation_;
   Learner learner_;
+  RunState run_state_;
   StepPlanner planner_;
   double flops_per_token_;
   double peak_flops_;          // of all GPUs together; 0: not known
@@ -114,6 +115,7 @@ Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& 
       mesh_(device_world_.comm(), plan_.layout.mesh),
       training_(checked_loader(config, world)),
       learner_(config, plan_, mesh_, device_),
+      run_state_(mesh_.world(), learner_.model(), learner_.optimizer(), mesh_.replicas().rank(), learner_.exec()),
       planner_(*training_, config.model, plan_.place(config), plan_.layout.sequences_each),
       flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)),
       peak_flops_(peak_flops(config, world, device_)) {
@@ -136,9 +138,7 @@ void Trainer::probe() {
 }
 
 void Trainer::resume() {
-  const auto state =
-      resume_run(config_, training_->fingerprint(), mesh_.world(),
-                 training_tensors(learner_.model().parameters(), learner_.optimizer()), learner_.exec(), hooks_.print);
+  const auto state = run_state_.resume(config_, training_->fingerprint(), hooks_.print);
   if (state) {
     learner_.refresh_compute();
     step_ = saved_ = state->step;
@@ -183,13 +183,11 @@ void Trainer::validate() {
 void Trainer::save() {
   if (saved_ == step_) return;
   saved_ = step_;
-  if (!desk_) return;
-  desk_->checkpoints.save({.step = step_,
-                           .sequences_consumed = consumed_,
-                           .data_fingerprint = training_->fingerprint(),
-                           .config_yaml = to_yaml(config_),
-                           .tensors = training_tensors(learner_.model().parameters(), learner_.optimizer())},
-                          learner_.exec());
+  run_state_.save(desk_ ? &desk_->checkpoints : nullptr, {.step = step_,
+                                                          .sequences_consumed = consumed_,
+                                                          .data_fingerprint = training_->fingerprint(),
+                                                          .config_yaml = to_yaml(config_),
+                                                          .tensors = {}});
 }
 
 bool Trainer::any_rank_wants_to_stop() {

@@ -42,8 +42,8 @@ WeightSync::WeightSync(const Exec& exec, const Config& config, const ParallelLay
       tied_clock_(*exec.runtime, exec.stream),
       tied_unit_(kNone),
       replicas_(mesh.replicas().split_apart(0, mesh.replicas().rank())),
-      reducer_(exec, *replicas_, buckets_of(config, model.stages(), mesh.shape().replicas()), model.all_gradients(), state,
-               is_sharded(config, mesh.shape()) ? ReductionResult::kOwnShard : ReductionResult::kWhole),
+      reducer_(exec, *replicas_, buckets_of(config, model.stages(), mesh.shape().replicas()), model.all_gradients(),
+               state, is_sharded(config, mesh.shape()) ? ReductionResult::kOwnShard : ReductionResult::kWhole),
       passes_left_(model.units().size()) {
   const BucketLayout buckets = buckets_of(config, model.stages(), mesh.shape().replicas());
   const int replica = mesh.replicas().rank(), pipeline_rank = mesh.place().pipeline;
