@@ -24,6 +24,14 @@ double clip_scale(double norm, double clip_norm) {
   return clip_norm > 0 && norm > clip_norm ? clip_norm / norm : 1;
 }
 
+Model make_model(const Config& config, const RunPlan& plan, Arena& weights) {
+  const DType precision = precision_of(config.run);
+  std::vector<StageSpan> stages = plan.layout.stages_of(plan.mesh_place().pipeline);
+  auto owned = owned_ranges(config, plan.layout, plan.mesh_place());
+  if (!owned) return Model(config.model, precision, Gradients::kKeep, weights, std::move(stages));
+  return Model(config.model, precision, Gradients::kKeep, weights, std::move(stages), std::move(*owned));
+}
+
 }  // namespace
 
 Learner::Learner(const Config& config, const RunPlan& plan, Mesh& mesh, const RankDevice& device)
@@ -40,14 +48,18 @@ Learner::Learner(const Config& config, const RunPlan& plan, Mesh& mesh, const Ra
       traffic_(plan_traffic(plan.layout.schedule)),
       pipeline_clock_(device.runtime(), exec_.stream),
       figures_(state_.allocate_zeroed("figures of a step", MemoryCategory::kOptimizer, DType::kF64, {3})),
-      model_(config.model, precision_of(config.run), Gradients::kKeep, weights_,
-             plan.layout.stages_of(mesh.place().pipeline)),
+      model_(make_model(config, plan, weights_)),
       sync_(exec_, config, plan.layout, mesh, model_, state_),
       reduced_(sync_.replicas(), {&weights_, &state_}),
-      optimizer_(config.optimizer, model_.parameters(), state_) {
+      optimizer_(config.optimizer, model_.parameters(), model_.pieces(), state_) {
   LS_CHECK(plan.device == device.device(), "a plan for {} on {}", name_of(plan.device), device.name());
   exec_.reserved_multiprocessors = static_cast<int>(config.parallel.comm_sms);
   model_.initialize(exec_, config.run.seed);
+}
+
+void Learner::refresh_weights() {
+  model_.refresh_compute(exec_);
+  sync_.send_weights();
 }
 
 std::int64_t Learner::peak_bytes() const {

@@ -40,7 +40,7 @@ class Learner {
   double validate(const Loader& loader, const PlanPlace& place, std::int64_t count);
 
   // After weights were read from a checkpoint.
-  void refresh_compute() { model_.refresh_compute(exec_); }
+  void refresh_weights();
 
   Model& model() { return model_; }
   Optimizer& optimizer() { return optimizer_; }

@@ -70,9 +70,15 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
 
   MemoryBudget budget{.device = host.device,
                       .passes = pass_bytes(config, host.layout, place.pipeline, tokens, host.device)};
-  budget.weights = weight_bytes(model, stages, precision, Gradients::kNone);
-  budget.gradients = weight_bytes(model, stages, precision, Gradients::kKeep) - budget.weights;
-  budget.optimizer = Optimizer::state_bytes(count_parameters(model, stages));
+  const auto owned = owned_ranges(config, host.layout, place);
+  const auto bytes_with = [&](Gradients gradients) {
+    return owned ? weight_bytes(model, stages, precision, gradients, *owned)
+                 : weight_bytes(model, stages, precision, gradients);
+  };
+  budget.weights = bytes_with(Gradients::kNone);
+  budget.gradients = bytes_with(Gradients::kKeep) - budget.weights;
+  budget.optimizer = Optimizer::state_bytes(owned ? weight_layout(model, stages, precision).weights_in(*owned)
+                                                  : count_parameters(model, stages));
   budget.reduction = WeightSync::buffer_bytes(config, host.layout, place);
   budget.activations = total_kept(budget.passes) + budget.passes.transient;
   budget.hand_over = budget.passes.hand_overs * budget.passes.hand_over;

@@ -140,7 +140,7 @@ void Trainer::probe() {
 void Trainer::resume() {
   const auto state = run_state_.resume(config_, training_->fingerprint(), hooks_.print);
   if (state) {
-    learner_.refresh_compute();
+    learner_.refresh_weights();
     step_ = saved_ = state->step;
     consumed_ = state->sequences_consumed;
   }

@@ -29,11 +29,17 @@ bool is_sharded(const Config& config, const MeshShape& mesh) {
   return config.parallel.zero > 0 && mesh.replicas() > 1;
 }
 
+int replica_of(const MeshPlace& place, const MeshShape& mesh) {
+  return place.data * mesh.context + place.context;
+}
+
 }  // namespace
 
-std::vector<FlatRange> owned_ranges(const Config& config, const BucketLayout& buckets, int replica) {
-  if (config.parallel.zero > 0) return buckets.owned_by(replica);
-  return {{0, buckets.num_elements}};
+std::optional<std::vector<FlatRange>> owned_ranges(const Config& config, const ParallelLayout& layout,
+                                                   const MeshPlace& place) {
+  if (!is_sharded(config, layout.mesh)) return std::nullopt;
+  return buckets_of(config, layout.stages_of(place.pipeline), layout.mesh.replicas())
+      .owned_by(replica_of(place, layout.mesh));
 }
 
 WeightSync::WeightSync(const Exec& exec, const Config& config, const ParallelLayout& layout, Mesh& mesh, Model& model,
@@ -47,7 +53,6 @@ WeightSync::WeightSync(const Exec& exec, const Config& config, const ParallelLay
       passes_left_(model.units().size()) {
   const BucketLayout buckets = buckets_of(config, model.stages(), mesh.shape().replicas());
   const int replica = mesh.replicas().rank(), pipeline_rank = mesh.place().pipeline;
-  owned_ = owned_ranges(config, buckets, replica);
   if (is_sharded(config, mesh.shape()))
     gather_ = std::make_unique<WeightGather>(exec, *replicas_, buckets, model.all_weights());
   counted_ = buckets.owned_by(replica);  // whoever updates them, so that the norm has the same bits
@@ -68,7 +73,7 @@ WeightSync::WeightSync(const Exec& exec, const Config& config, const ParallelLay
 
 std::int64_t WeightSync::buffer_bytes(const Config& config, const ParallelLayout& layout, const MeshPlace& place) {
   const BucketLayout buckets = buckets_of(config, layout.stages_of(place.pipeline), layout.mesh.replicas());
-  return GradientReducer::buffer_bytes(buckets, place.data * layout.mesh.context + place.context);
+  return GradientReducer::buffer_bytes(buckets, replica_of(place, layout.mesh));
 }
 
 void WeightSync::begin_step(std::int64_t micro_batches, PipelineExecutor& executor) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "models/model.h"
@@ -16,8 +17,9 @@
 
 namespace longspan {
 
-// What a replica updates: everything, or with parallel.zero its shards.
-std::vector<FlatRange> owned_ranges(const Config& config, const BucketLayout& buckets, int replica);
+// With parallel.zero, what the rank at this place updates: ranges of its flat tensors. Else nullopt: all of them.
+std::optional<std::vector<FlatRange>> owned_ranges(const Config& config, const ParallelLayout& layout,
+                                                   const MeshPlace& place);
 
 class WeightSync final : public WeightWatch {
  public:
@@ -28,16 +30,14 @@ class WeightSync final : public WeightWatch {
   // Gradients, zeroed, are about to be added to by so many micro-batches; what `executor` has under way is pushed on
   // too.
   void begin_step(std::int64_t micro_batches, PipelineExecutor& executor);
-  // The sums over replicas are there: of all gradients, or with parallel.zero of owned(). Collective.
+  // The sums over replicas are there: of all gradients, or with parallel.zero of the owned ones. Collective.
   void finish_gradients();
   // The owned weights were updated: with parallel.zero the others' come in the background.
   void send_weights();
   // All weights are there.
   void finish_weights();
 
-  // What this rank updates: ranges of the flat tensors.
-  const std::vector<FlatRange>& owned() const { return owned_; }
-  // Those of them whose squares this rank adds to the norm: each gradient's once over all ranks.
+  // Ranges of the flat gradients whose squares this rank adds to the norm: each gradient's once over all ranks.
   const std::vector<FlatRange>& counted() const { return counted_; }
 
   // In which this rank waited in the last step, once what it queued is done; for weights, in the step before.
@@ -57,7 +57,7 @@ class WeightSync final : public WeightWatch {
   Tensor tied_;             // gradient of the copy of the embedding that another rank has too; absent: none
   std::int64_t tied_unit_;  // -1: none
   std::unique_ptr<Communicator> both_ends_;
-  std::vector<FlatRange> owned_, counted_;
+  std::vector<FlatRange> counted_;
   // Apart from what else ranks send each other: buckets come when they are ready, not when the peer looks for them.
   std::unique_ptr<Communicator> replicas_;
   GradientReducer reducer_;
