@@ -148,9 +148,10 @@ std::int64_t transient_bytes(const ModelConfig& config, const StageSpan& stage, 
 std::int64_t evaluation_bytes(const ModelConfig& config, const StageSpan& stage, DType precision, std::int64_t tokens);
 // Peak bytes forward_backward takes from `activations` (exact): evaluate takes no more.
 std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);
-// Pinned memory of the host that config.offload takes for them.
+// Pinned memory of the host that config.offload takes for a pass.
+std::int64_t offloaded_bytes(const ModelConfig& config, const StageSpan& stage, DType precision, std::int64_t tokens);
 std::int64_t offloaded_bytes(const ModelConfig& config, DType precision, std::int64_t tokens);
-// Scratch it takes at most from exec.workspace while the attention takes none (see
+// Scratch a pass takes at most from exec.workspace while the attention takes none (see
 // ContextAttention::…_workspace_bytes). Where the machine multiplies bf16 itself, room for the library's own scratch is
 // reckoned at 4 MiB a thread; on a GPU at 32 MiB.
 std::int64_t model_workspace_bytes(const ModelConfig& config, Device device, DType precision, std::int64_t tokens,

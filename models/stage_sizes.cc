@@ -108,9 +108,13 @@ std::int64_t activation_bytes(const ModelConfig& config, DType precision, std::i
          transient_bytes(config, whole, precision, tokens, BackwardKind::kWhole);
 }
 
-std::int64_t offloaded_bytes(const ModelConfig& config, DType precision, std::int64_t tokens) {
+std::int64_t offloaded_bytes(const ModelConfig& config, const StageSpan& stage, DType precision, std::int64_t tokens) {
   SizeCounter counter;
-  return KeptLayers(counter, {config, whole_model(config), precision, tokens}, {}, nullptr).offloaded_bytes();
+  return KeptLayers(counter, {config, stage, precision, tokens}, {}, nullptr).offloaded_bytes();
+}
+
+std::int64_t offloaded_bytes(const ModelConfig& config, DType precision, std::int64_t tokens) {
+  return offloaded_bytes(config, whole_model(config), precision, tokens);
 }
 
 }  // namespace longspan

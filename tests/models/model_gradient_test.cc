@@ -83,6 +83,7 @@ const Variant kVariants[] = {
        c.rope_scaling = scaling_of(RopeScalingKind::kYarn);
      }},
     {"mlp_in_chunks", [](ModelConfig& c) { c.recompute = Recompute::kSelective, c.mlp_chunk = 5; }},
+    {"recomputed_in_full", [](ModelConfig& c) { c.recompute = Recompute::kFull, c.recompute_layers = 1; }},
     {"rope_llama3", [](ModelConfig& c) { c.rope_scaling = scaling_of(RopeScalingKind::kLlama3), c.layers = 1; }},
     {"rope_linear", [](ModelConfig& c) { c.rope_scaling = scaling_of(RopeScalingKind::kLinear), c.layers = 1; }},
     {"rope_ntk", [](ModelConfig& c) { c.rope_scaling = scaling_of(RopeScalingKind::kNtk), c.layers = 1; }},

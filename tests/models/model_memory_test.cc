@@ -12,7 +12,7 @@ std::vector<ModelConfig> configs() {
   std::vector<ModelConfig> all;
   for (const bool rich : {false, true})
     for (const std::int64_t layers : {1, 3})
-      for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective})
+      for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull})
         for (const std::int64_t vocab : {13, 700}) {
           ModelConfig config = tiny_config();
           config.layers = layers;
@@ -31,6 +31,9 @@ std::vector<ModelConfig> configs() {
           config.offload = Offload::kActivations;
           all.push_back(config);
           config.mlp_chunk = 4;
+          all.push_back(config);
+          config.offload = Offload::kNone;
+          config.recompute_layers = 1;
           all.push_back(config);
         }
   return all;
@@ -54,7 +57,15 @@ TEST(ActivationBytes, RecomputingTakesLess) {
   config.layers = 12;
   const std::int64_t all = activation_bytes(config, DType::kBF16, 1000);
   config.recompute = Recompute::kSelective;
-  EXPECT_LT(activation_bytes(config, DType::kBF16, 1000), all / 2);
+  const std::int64_t selective = activation_bytes(config, DType::kBF16, 1000);
+  EXPECT_LT(selective, all / 2);
+  config.recompute_layers = 6;
+  const std::int64_t some = activation_bytes(config, DType::kBF16, 1000);
+  EXPECT_LT(selective, some);
+  EXPECT_LT(some, all);
+  config.recompute_layers = -1;
+  config.recompute = Recompute::kFull;
+  EXPECT_LT(activation_bytes(config, DType::kBF16, 1000), selective / 5 * 3);
 }
 
 TEST(ActivationBytes, OfAWideMlpInChunksDoNotGrowWithTheTokens) {
@@ -81,6 +92,20 @@ TEST(ModelWorkspaceBytes, HoldWhatTheOperatorsTake) {
         EXPECT_LE(run.workspace_peaks[0], std::max(model_workspace_bytes(config, Device::kCpu, precision, length, 1),
                                                    run.attention_workspaces[0]));
       }
+}
+
+TEST(ModelWorkspaceBytes, OfAStageWithoutTheHeadLeaveTheLogitsOut) {
+  ModelConfig config = tiny_config();
+  config.vocab = 100'000;
+  const StageSpan whole = whole_model(config), front{0, 1, true, false}, back{1, 2, false, true};
+  for (const Device device : {Device::kCpu, Device::kCuda}) {
+    const auto bytes = [&](const StageSpan& stage) {
+      return model_workspace_bytes(config, {&stage, 1}, device, DType::kBF16, 600, 1);
+    };
+    EXPECT_EQ(bytes(whole), model_workspace_bytes(config, device, DType::kBF16, 600, 1));
+    EXPECT_EQ(bytes(back), bytes(whole));
+    EXPECT_LT(bytes(front), 512 * config.vocab * size_of(DType::kF32));
+  }
 }
 
 TEST(ModelWorkspaceBytes, AreExactWhereTheLogitsOfAChunkDecide) {
