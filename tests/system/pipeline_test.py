@@ -95,6 +95,54 @@ class Pipelines(PipelineTest):
                 self.assertLess(abs(loss - loss_1), 0.02 * loss_1, f"{name} step {step}")
 
 
+class CheckpointsAcrossLayouts(PipelineTest):
+    """One run that goes on under another layout every few steps, optimizer state and data cursor with it."""
+
+    CONSTANT = ["--optimizer.schedule=constant", "--checkpoint.every=100"]  # the rate must not follow run.steps
+
+    def setUp(self):
+        super().setUp()
+        self.train("whole", *MODEL, *self.CONSTANT)
+
+    def expect_a_journey(self, name, stations):
+        for i, (schedule, mesh, zero, launcher) in enumerate(stations):
+            more = [*self.CONSTANT, f"--run.steps={(i + 1) * 20 // len(stations)}"]
+            output = self.run_layout(name, schedule, mesh, zero, launcher=launcher, more=more)
+            self.assertEqual("resuming from" in output, i > 0)
+        self.assertEqual([line[0] for line in self.steps(name)], list(range(1, 21)))
+        for (step, loss, *_), (_, loss_1, *_) in zip(self.steps(name), self.steps("whole"), strict=True):
+            self.assertLessEqual(abs(loss - loss_1), TOLERANCE * loss_1, f"{name} step {step}")
+
+    def test_threads(self):
+        self.expect_a_journey("threads", [("1f1b", (1, 1, 1), 0, ()), ("zbv", (2, 1, 2), 0, ()),
+                                          ("gpipe", (1, 4, 1), 1, ()),
+                                          ("interleaved", (4, 1, 1), 0, ()), ("zero_bubble", (2, 2, 2), 1, ())])
+
+    @needs_mpi
+    def test_mpi_and_back(self):
+        self.expect_a_journey("mpi", [("zero_bubble", (4, 1, 1), 0, mpi(4)), ("1f1b", (2, 2, 1), 1, ()),
+                                      ("interleaved", (2, 1, 2), 1, mpi(4)), ("1f1b", (1, 1, 1), 0, ())])
+
+    def test_the_same_layout_goes_on_bit_for_bit(self):
+        layout = ("zero_bubble", (2, 2, 1), 1)
+        self.run_layout("at-once", *layout, more=self.CONSTANT)
+        self.run_layout("halved", *layout, more=[*self.CONSTANT, "--run.steps=10"])
+        self.run_layout("halved", *layout, more=self.CONSTANT)
+        self.assertEqual(self.steps("halved"), self.steps("at-once"))
+        self.assertEqual(self.tensors_of("halved", 20), self.tensors_of("at-once", 20))
+
+    def test_bf16_masters_in_shards(self):
+        # What a checkpoint has of one layout is what another reads and writes again, bit for bit.
+        bf16 = [*self.CONSTANT, "--run.precision=bf16", "--optimizer.lr=0", "--optimizer.weight_decay=0"]
+        for name, steps, layout in (("moved", 1, ("1f1b", (2, 2, 1), 1)), ("moved", 2, ("zbv", (2, 1, 1), 0)),
+                                    ("moved", 3, ("1f1b", (1, 2, 2), 1))):
+            self.run_layout(name, *layout, more=[*bf16, f"--run.steps={steps}", "--checkpoint.keep=0"])
+        weights = [{name: sum for name, sum in self.tensors_of("moved", step).items() if name.startswith("weights/")}
+                   for step in (1, 2, 3)]
+        self.assertEqual(weights[0], weights[1])
+        self.assertEqual(weights[0], weights[2])
+
+
 class PipelinesOverMpi(PipelineTest):
     @needs_mpi
     def test_every_schedule_over_mpi(self):
