@@ -18,8 +18,9 @@ struct Cut {
   std::vector<std::vector<StageSpan>> ranks;
   std::vector<Place> places;
 };
-// At random places, over a random number of ranks; with_empty: the embedding or the head may stand alone.
+// Whether the embedding or the head may be a stage without a layer.
 enum class Alone : std::uint8_t { kNever, kPerhaps };
+// At random places, over a random number of ranks.
 Cut random_cut(const ModelConfig& config, Alone alone, std::mt19937& random);
 std::string describe(const Cut& cut);
 
