@@ -82,12 +82,14 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
   budget.reduction = WeightSync::buffer_bytes(config, host.layout, place);
   budget.activations = total_kept(budget.passes) + budget.passes.transient;
   budget.hand_over = budget.passes.hand_overs * budget.passes.hand_over;
-  budget.offloaded = offloaded_bytes(model, precision, tokens);
+  for (std::size_t c = 0; c < stages.size(); ++c)
+    budget.offloaded += budget.passes.chunks[c].passes * offloaded_bytes(model, stages[c], precision, tokens);
   budget.attention =
       AttentionSet(model, precision, host.device, plans, group, hop_formats(config.parallel)).workspace_bytes();
   budget.workspace = model_workspace_bytes(model, stages, host.device, precision, tokens, host.num_threads);
   budget.passes.workspace = budget.attention + budget.workspace;
-  if (rank == 0 && (config.checkpoint.async || host.device != Device::kCpu))
+  const bool gathers = host.layout.mesh.pipeline > 1 || owned;
+  if (rank == 0 && (gathers || config.checkpoint.async || host.device != Device::kCpu))
     budget.snapshot = 3 * count_parameters(model) * size_of(DType::kF32);  // of all ranks: weights and moments
   return budget;
 }
