@@ -31,7 +31,8 @@ struct DataConfig {
   std::string tokenizer = "bytes";  // bytes | path of a SentencePiece model
   std::int64_t sequence_length = 1024;
   std::int64_t global_batch = 1;    // sequences a step over all ranks
-  std::string packing = "concat";   // concat | documents
+  std::string packing = "concat";   // concat | documents | balanced
+  double balance_tokens = 1.25;     // balanced: most tokens of a micro-batch, in those of its full sequences
   std::int64_t validate_every = 0;  // steps; 0: only after the last step (where there is validation data)
   std::int64_t validation_sequences = 8;
 };

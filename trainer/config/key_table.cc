@@ -216,8 +216,14 @@ std::vector<Key> data_keys() {
        {.unit = "sequences", .at_least = 1}},
       {"data.packing",
        data(&C::packing),
-       "concat: documents laid end to end and cut; documents: whole documents together as long as they fit",
-       {.choices = {"concat", "documents"}}},
+       "concat: documents laid end to end and cut; documents: whole documents together as long as they fit; balanced: "
+       "the same, and those of a step arranged so that all data ranks and micro-batches have as much work",
+       {.choices = {"concat", "documents", "balanced"}}},
+      {"data.balance_tokens",
+       data(&C::balance_tokens),
+       "Most tokens of a micro-batch that balanced packing makes, in those of its sequences were they full; more even "
+       "out better and take more memory",
+       {.at_least = 1, .at_most = 64}},
       {"data.validate_every",
        data(&C::validate_every),
        "Steps between two validations; 0: after the last step only",

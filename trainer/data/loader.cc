@@ -120,8 +120,8 @@ std::unique_ptr<Loader> make_loader(const DataConfig& data, std::int64_t vocab, 
     SourceOptions options{.sequence_length = data.sequence_length, .shuffle_seed = std::nullopt};
     if (request.shuffle_seed) options.shuffle_seed = source_seed;
     auto file = open_tokens(path, data, vocab, *tokenizer);
-    sources.push_back(data.packing == "documents" ? make_documents_source(std::move(file), options)
-                                                  : make_concat_source(std::move(file), options));
+    sources.push_back(data.packing == "concat" ? make_concat_source(std::move(file), options)
+                                               : make_documents_source(std::move(file), options));
   }
   std::vector<double> weights = weights_of(sources, request.weights);
   return std::make_unique<MixtureLoader>(std::move(sources), std::move(weights), seed);

@@ -32,6 +32,14 @@ Model make_model(const Config& config, const RunPlan& plan, Arena& weights) {
   return Model(config.model, precision, Gradients::kKeep, weights, std::move(stages), std::move(*owned));
 }
 
+// The greatest of all hashes is also the smallest; over one group after another, so that all their ranks learn it.
+bool same_on_all(std::initializer_list<Communicator*> groups, std::uint64_t value) {
+  const auto hash = std::bit_cast<std::int64_t>(value);
+  std::array<std::int64_t, 2> greatest = {hash, ~hash};
+  for (Communicator* group : groups) group->all_reduce(Tensor(greatest.data(), DType::kI64, {2}), ReduceOp::kMax);
+  return greatest[0] == ~greatest[1];
+}
+
 }  // namespace
 
 Learner::Learner(const Config& config, const RunPlan& plan, Mesh& mesh, const RankDevice& device)
@@ -66,14 +74,14 @@ std::int64_t Learner::peak_bytes() const {
   return weights_.peak_bytes() + state_.peak_bytes() + passes_.peak_bytes();
 }
 
-// Equal plans on all ranks of a sequence, which are those of a context group at every place of the pipeline: the
-// greatest hash is also the smallest.
+// The same documents go to the same places on all ranks, and all ranks of a sequence, which are those of a context
+// group at every place of the pipeline, have equal plans.
 void Learner::require_same_plans(const StepPlan& plan, std::int64_t step) {
-  const auto hash = std::bit_cast<std::int64_t>(plan.hash);
-  std::array<std::int64_t, 2> greatest = {hash, ~hash};
-  for (Communicator* group : {&mesh_.context(), &mesh_.pipeline()})
-    group->all_reduce(Tensor(greatest.data(), DType::kI64, {2}), ReduceOp::kMax);
-  LS_REQUIRE(kEnvironment, greatest[0] == ~greatest[1],
+  LS_REQUIRE(kEnvironment, same_on_all({&mesh_.world()}, plan.documents_hash),
+             "step {}: the ranks placed its documents differently; do all hosts see the same data files and run the "
+             "same build?",
+             step);
+  LS_REQUIRE(kEnvironment, same_on_all({&mesh_.context(), &mesh_.pipeline()}, plan.hash),
              "step {}: the ranks that share a sequence planned different transfers; do all hosts see the same data "
              "files and run the same build?",
              step);

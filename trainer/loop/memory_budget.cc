@@ -46,10 +46,10 @@ class AbsentGroup final : public Communicator {
   int rank_, size_;
 };
 
-// As many documents of full length as a micro-batch has sequences: the heaviest it can be.
-std::vector<std::int64_t> full_documents(std::int64_t length, std::int64_t count) {
+// As many documents of full length as a micro-batch has room for, and a rest: the heaviest it can be.
+std::vector<std::int64_t> full_documents(std::int64_t length, std::int64_t most_tokens) {
   std::vector<std::int64_t> cu_seqlens{0};
-  for (std::int64_t i = 1; i <= count; ++i) cu_seqlens.push_back(i * length);
+  while (cu_seqlens.back() < most_tokens) cu_seqlens.push_back(std::min(most_tokens, cu_seqlens.back() + length));
   return cu_seqlens;
 }
 
@@ -100,7 +100,7 @@ std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& 
   const auto plans = plan_pattern(
       config.model,
       {config.parallel.context_scheme, context_site(config, host.layout.mesh, host.ranks_per_node, host.device)},
-      full_documents(config.data.sequence_length, host.layout.sequences_each));
+      full_documents(config.data.sequence_length, sequences_of(config.data, host.layout).most_tokens));
   std::vector<MemoryBudget> budgets;
   for (const int rank : host.ranks) budgets.push_back(predict_rank(config, host, rank, plans));
   return budgets;

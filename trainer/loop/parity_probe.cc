@@ -188,12 +188,13 @@ std::vector<std::size_t> distinct_kinds(const std::vector<AttentionKind>& patter
   return distinct;
 }
 
-std::vector<std::int64_t> first_micro_batch(const RunPlan& plan, const Loader& loader) {
-  const std::vector<std::int64_t> indices = plan.sequences_at(0);
-  std::vector<PackedSequence> sequences;
-  for (std::int64_t i = 0; i < plan.layout.sequences_each; ++i)
-    sequences.push_back(loader.at(indices[static_cast<std::size_t>(i)]));
-  return join(sequences).cu_seqlens;
+std::vector<std::int64_t> first_micro_batch(const ModelConfig& model, const RunPlan& plan, const Loader& loader) {
+  const StepSequences sequences = plan.sequences_at(0);
+  std::vector<std::int64_t> cu_seqlens{0};
+  for (const auto& document : documents_of_step(loader, DocumentWork(model), sequences).documents)
+    if (document.micro_batch == sequences.data_rank * sequences.micro_batches)
+      cu_seqlens.push_back(cu_seqlens.back() + document.length);
+  return cu_seqlens;
 }
 
 }  // namespace
@@ -227,7 +228,7 @@ std::vector<std::int64_t> first_documents(const std::vector<std::int64_t>& cu_se
 std::string require_parity(const Config& config, const RunPlan& plan, const Loader& loader, Mesh& mesh,
                            const RankDevice& device) {
   const ModelConfig& model = config.model;
-  const std::vector<std::int64_t> documents = first_micro_batch(plan, loader);
+  const std::vector<std::int64_t> documents = first_micro_batch(model, plan, loader);
   const std::vector<std::int64_t> probed = first_documents(documents, kMaxProbeTokens);
   const auto plans = plan_pattern(model, plan.place(config), probed);
   std::string text = fmt::format(

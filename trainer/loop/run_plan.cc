@@ -52,12 +52,10 @@ PlanPlace RunPlan::place(const Config& config) const {
           mesh_place().context};
 }
 
-std::vector<std::int64_t> RunPlan::sequences_at(std::int64_t consumed) const {
-  const std::int64_t each = layout.micro_batches * layout.sequences_each;  // of a data rank
-  const std::int64_t first = consumed + mesh_place().data * each;
-  std::vector<std::int64_t> indices(static_cast<std::size_t>(each));
-  for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = first + static_cast<std::int64_t>(i);
-  return indices;
+StepSequences RunPlan::sequences_at(std::int64_t consumed) const {
+  StepSequences sequences = first_step;
+  sequences.first = consumed;
+  return sequences;
 }
 
 RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads, int ranks_per_node, Device device) {
@@ -67,7 +65,10 @@ RunPlan make_run_plan(const Config& config, int world, int rank, int num_threads
                .ranks_per_node = config.parallel.ranks_per_node > 0 ? static_cast<int>(config.parallel.ranks_per_node)
                                                                     : ranks_per_node,
                .device = device,
+               .first_step = {},
                .budget = {}};
+  plan.first_step = sequences_of(config.data, plan.layout);
+  plan.first_step.data_rank = plan.mesh_place().data;
   plan.budget = predict_memory(config, {plan.layout, {rank}, num_threads, plan.ranks_per_node, device}).front();
   return plan;
 }
@@ -128,12 +129,15 @@ std::string describe(const Config& config, const RunPlan& plan) {
     text += fmt::format("pipeline          {}\n", describe_pipeline(layout));
   return text +
          fmt::format(
-             "micro-batches     {} a data rank and step, {} sequence(s) each\n"
+             "micro-batches     {} a data rank and step, {} sequence(s) each{}\n"
              "FLOPs a token     {:.4g}, {:.4g} of them attention (6 x matrix parameters + visible pairs, forward and "
              "backward)\n"
              "memory a rank     {}\n",
-             layout.micro_batches, layout.sequences_each, training_flops_per_token(model, length),
-             attention_flops_per_token(model, length), describe(plan.budget));
+             layout.micro_batches, layout.sequences_each,
+             plan.first_step.placement == DocumentPlacement::kByWork
+                 ? fmt::format(", documents arranged by their work, at most {} tokens", plan.first_step.most_tokens)
+                 : "",
+             training_flops_per_token(model, length), attention_flops_per_token(model, length), describe(plan.budget));
 }
 
 }  // namespace longspan

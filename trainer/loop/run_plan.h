@@ -15,12 +15,13 @@ struct RunPlan {
   int num_threads = 1;
   int ranks_per_node = 0;  // 0: all on one
   Device device = Device::kCpu;
+  StepSequences first_step;  // of this rank
   MemoryBudget budget;
 
   MeshPlace mesh_place() const { return layout.mesh.place_of(rank); }
   PlanPlace place(const Config& config) const;
-  // Indices of the sequences that this rank's data group trains on when `consumed` came before.
-  std::vector<std::int64_t> sequences_at(std::int64_t consumed) const;
+  // What is trained on when `consumed` sequences came before, and this rank's data group among those that share it.
+  StepSequences sequences_at(std::int64_t consumed) const;
 };
 
 // Throws Error(kUsage) naming every factor where they do not fit, Error(kUnsupported) where the scheme refuses.

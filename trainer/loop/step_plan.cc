@@ -30,6 +30,15 @@ std::uint64_t mix(std::uint64_t hash, std::uint64_t next) {
   return (hash ^ next) * 0x9e3779b97f4a7c15u + (hash >> 29);
 }
 
+void add_micro_batch(const ModelConfig& model, const PlanPlace& place, const PackedSequence& sequence, StepPlan& step) {
+  auto plans = plan_pattern(model, place, sequence.cu_seqlens);
+  for (const auto& plan : plans) step.hash = mix(step.hash, hash_of(*plan));
+  LocalBatch local(sequence, plans.front()->home[static_cast<std::size_t>(place.context_rank)]);
+  step.num_tokens += static_cast<std::int64_t>(sequence.tokens.size());
+  step.num_labels += local.num_labels();
+  step.micro_batches.push_back({std::move(local), std::move(plans)});
+}
+
 }  // namespace
 
 ContextProblem attention_problem(const ModelConfig& model, const AttentionKind& kind,
@@ -69,38 +78,43 @@ std::vector<std::shared_ptr<const ContextPlan>> plan_pattern(const ModelConfig& 
 }
 
 StepPlan plan_step(const Loader& loader, const ModelConfig& model, const PlanPlace& place,
+                   const StepSequences& sequences) {
+  const StepDocuments documents = documents_of_step(loader, DocumentWork(model), sequences);
+  StepPlan step;
+  step.hash = step.documents_hash = documents.hash;
+  step.why_kept = documents.why_kept;
+  for (std::int64_t m = 0; m < sequences.micro_batches; ++m)
+    add_micro_batch(model, place,
+                    read_micro_batch(loader, documents, sequences.data_rank * sequences.micro_batches + m), step);
+  return step;
+}
+
+StepPlan plan_step(const Loader& loader, const ModelConfig& model, const PlanPlace& place,
                    const std::vector<std::int64_t>& indices, std::int64_t sequences_each) {
   StepPlan step;
   for (std::size_t begin = 0; begin < indices.size(); begin += static_cast<std::size_t>(sequences_each)) {
     const std::size_t end = std::min(indices.size(), begin + static_cast<std::size_t>(sequences_each));
     std::vector<PackedSequence> sequences;
     for (std::size_t i = begin; i < end; ++i) sequences.push_back(loader.at(indices[i]));
-    const PackedSequence joined = join(sequences);
-    auto plans = plan_pattern(model, place, joined.cu_seqlens);
-    for (const auto& plan : plans) step.hash = mix(step.hash, hash_of(*plan));
-    LocalBatch local(joined, plans.front()->home[static_cast<std::size_t>(place.context_rank)]);
-    step.num_tokens += static_cast<std::int64_t>(joined.tokens.size());
-    step.num_labels += local.num_labels();
-    step.micro_batches.push_back({std::move(local), std::move(plans)});
+    add_micro_batch(model, place, join(sequences), step);
   }
   return step;
 }
 
-StepPlanner::StepPlanner(const Loader& loader, const ModelConfig& model, PlanPlace place, std::int64_t sequences_each)
-    : loader_(loader), model_(model), place_(std::move(place)), sequences_each_(sequences_each) {}
+StepPlanner::StepPlanner(const Loader& loader, const ModelConfig& model, PlanPlace place)
+    : loader_(loader), model_(model), place_(std::move(place)) {}
 
-StepPlan StepPlanner::take(const std::vector<std::int64_t>& indices) {
+StepPlan StepPlanner::take(const StepSequences& sequences) {
   if (next_.valid()) {
     StepPlan plan = next_.get();
-    if (prepared_ == indices) return plan;
+    if (prepared_ == sequences) return plan;
   }
-  return plan_step(loader_, model_, place_, indices, sequences_each_);
+  return plan_step(loader_, model_, place_, sequences);
 }
 
-void StepPlanner::prepare(std::vector<std::int64_t> indices) {
-  prepared_ = std::move(indices);
-  next_ =
-      std::async(std::launch::async, [this] { return plan_step(loader_, model_, place_, prepared_, sequences_each_); });
+void StepPlanner::prepare(const StepSequences& sequences) {
+  prepared_ = sequences;
+  next_ = std::async(std::launch::async, [this] { return plan_step(loader_, model_, place_, prepared_); });
 }
 
 }  // namespace longspan

@@ -5,13 +5,14 @@
 #include <cstdint>
 #include <future>
 #include <memory>
-#include <optional>
+#include <string>
 #include <vector>
 
 #include "parallel/context/planner.h"
 #include "parallel/mesh.h"
 #include "trainer/config/config.h"
 #include "trainer/loop/local_batch.h"
+#include "trainer/loop/step_documents.h"
 
 namespace longspan {
 
@@ -27,9 +28,11 @@ struct PlannedMicroBatch {
 
 struct StepPlan {
   std::vector<PlannedMicroBatch> micro_batches;
-  std::int64_t num_tokens = 0;  // of all sequences of this data rank
-  std::int64_t num_labels = 0;  // on this rank alone
-  std::uint64_t hash = 0;       // of every plan: equal on all ranks of the context group
+  std::int64_t num_tokens = 0;       // of all micro-batches of this data rank
+  std::int64_t num_labels = 0;       // on this rank alone
+  std::uint64_t hash = 0;            // of the documents and every plan: equal on all ranks of the context group
+  std::uint64_t documents_hash = 0;  // of the step's documents and where each goes: equal on all ranks
+  std::string why_kept;              // see StepDocuments
 };
 
 // How a context group's rank takes its part.
@@ -47,25 +50,27 @@ std::vector<std::shared_ptr<const ContextPlan>> plan_pattern(const ModelConfig& 
                                                              const std::vector<std::int64_t>& cu_seqlens,
                                                              std::string* why = nullptr);
 
-// Sequences `indices` of the loader as micro-batches of `sequences_each`. A pure function; plans come out proved right.
+// This rank's part of a step. A pure function; plans come out proved right.
+StepPlan plan_step(const Loader& loader, const ModelConfig& model, const PlanPlace& place,
+                   const StepSequences& sequences);
+// Any sequences of the loader, as they are packed, `sequences_each` to a micro-batch.
 StepPlan plan_step(const Loader& loader, const ModelConfig& model, const PlanPlace& place,
                    const std::vector<std::int64_t>& indices, std::int64_t sequences_each);
 
 // Prepares the step after the one under way in a thread of its own.
 class StepPlanner {
  public:
-  StepPlanner(const Loader& loader, const ModelConfig& model, PlanPlace place, std::int64_t sequences_each);
+  StepPlanner(const Loader& loader, const ModelConfig& model, PlanPlace place);
   // The plan of these sequences: the one prepared, or made now. Rethrows what went wrong while it was prepared.
-  StepPlan take(const std::vector<std::int64_t>& indices);
+  StepPlan take(const StepSequences& sequences);
   // Begins to prepare the plan of these sequences.
-  void prepare(std::vector<std::int64_t> indices);
+  void prepare(const StepSequences& sequences);
 
  private:
   const Loader& loader_;
   const ModelConfig& model_;
   PlanPlace place_;
-  std::int64_t sequences_each_;
-  std::vector<std::int64_t> prepared_;
+  StepSequences prepared_;
   std::future<StepPlan> next_;  // last: its destructor waits for the thread, which reads the members above
 };
 

@@ -41,6 +41,7 @@ class Trainer {
   void probe();
   void resume();
   void train_step();
+  void tell_if_kept(const StepPlan& plan);
   void validate();
   void save();
   bool any_rank_wants_to_stop();
@@ -67,6 +68,7 @@ class Trainer {
   std::int64_t step_ = 0;      // steps done
   std::int64_t consumed_ = 0;  // sequences trained on, over all ranks
   std::int64_t saved_ = -1;    // step of the last checkpoint
+  bool told_kept_ = false;
 };
 
 DeviceChoice checked_device(const Config& config, Communicator& world) {
@@ -116,7 +118,7 @@ Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& 
       training_(checked_loader(config, world)),
       learner_(config, plan_, mesh_, device_),
       run_state_(mesh_.world(), learner_.model(), learner_.optimizer(), mesh_.replicas().rank(), learner_.exec()),
-      planner_(*training_, config.model, plan_.place(config), plan_.layout.sequences_each),
+      planner_(*training_, config.model, plan_.place(config)),
       flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)),
       peak_flops_(peak_flops(config, world, device_)) {
   if (!config.data.validation.empty()) validation_ = make_validation_loader(config.data, config.model.vocab);
@@ -147,6 +149,16 @@ void Trainer::resume() {
   if (desk_) desk_->metrics.emplace(config_.run_folder() + "/metrics.jsonl", step_);
 }
 
+// Once: it will be so again and again.
+void Trainer::tell_if_kept(const StepPlan& plan) {
+  if (plan.why_kept.empty() || told_kept_) return;
+  told_kept_ = true;
+  print(fmt::format(
+      "step {}: documents stay where they are packed but for exchanges, {}; `longspan data balance` says how "
+      "often that is so, and a greater data.balance_tokens makes room",
+      step_, plan.why_kept));
+}
+
 void Trainer::train_step() {
   const auto start = std::chrono::steady_clock::now();
   StepPlan plan = planner_.take(plan_.sequences_at(consumed_));
@@ -154,6 +166,7 @@ void Trainer::train_step() {
   consumed_ += config_.data.global_batch;
   if (step_ < config_.run.steps) planner_.prepare(plan_.sequences_at(consumed_));
 
+  tell_if_kept(plan);
   const double lr = learning_rate(config_.optimizer, config_.run.steps, step_);
   const StepOutcome outcome = learner_.train(plan, step_, lr);
   if (!desk_) return;

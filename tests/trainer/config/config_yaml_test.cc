@@ -39,6 +39,7 @@ class RandomConfig {
       config.data.weights.clear();
     else
       config.data.weights.assign(config.data.train.size(), real());
+    config.data.balance_tokens = 1 + 1 / (1 + real());
     config.parallel.data = 1 + integer(3);
     if (config.model.offload == Offload::kActivations) {
       config.model.recompute = Recompute::kFull;

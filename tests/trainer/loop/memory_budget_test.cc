@@ -32,8 +32,7 @@ std::vector<std::int64_t> measured_peaks(const Config& config, int ranks) {
     const auto loader = make_training_loader(config.data, config.model.vocab, config.run.seed);
     const RankDevice device;
     Learner learner(config, plan, mesh, device);
-    StepPlan step =
-        plan_step(*loader, config.model, plan.place(config), plan.sequences_at(0), plan.layout.sequences_each);
+    StepPlan step = plan_step(*loader, config.model, plan.place(config), plan.sequences_at(0));
     learner.train(step, 1, 1e-3);
     peaks[static_cast<std::size_t>(world.rank())] = learner.peak_bytes();
   });
