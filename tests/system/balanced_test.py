@@ -1,7 +1,10 @@
 """data.packing balanced: documents move between ranks and micro-batches, and nothing is trained otherwise for it."""
 import itertools
 import json
+import pathlib
 import random
+import subprocess
+import sys
 import unittest
 
 from harness import SystemTest, mpi, needs_mpi
@@ -94,6 +97,70 @@ class Balanced(SystemTest):
         self.train("threads", *self.balanced, *self.layout(3, 2))
         self.train("processes", *self.balanced, *self.layout(3, 2)[2:], launcher=mpi(3))
         self.assertEqual(self.steps("threads"), self.steps("processes"))
+
+
+class BalanceCommand(SystemTest):
+    MODEL = """\
+model: {layers: 32, hidden: 4096, heads: 32, kv_heads: 8, ffn: 14336, vocab: 128256}
+data: {train: [none.h5], sequence_length: 131072, global_batch: 32}
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.write("8b.yaml", self.MODEL)
+        script = pathlib.Path(__file__).parents[2] / "scripts" / "pretraining_lengths.py"
+        lengths = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True).stdout
+        self.write("lengths.txt", "# of a mix\n\n" + lengths)
+
+    def balance(self, *words, **options):
+        return self.run_longspan("data", "balance", *words, **options)
+
+    def rows(self, *words):
+        """Figures by group and packing: attention mean and worst, all work mean and worst."""
+        rows, group = {}, ""
+        for line in self.balance("8b.yaml", "--lengths", "lengths.txt", "--data-ranks", 8, *words).splitlines():
+            if line in ("data ranks", "micro-batches"):
+                group = line
+            elif group and line.startswith("  "):
+                name, figures = line[:18].strip(), line[18:].split()
+                rows[group, name] = tuple(map(float, figures))
+        return rows
+
+    def test_a_pretraining_mix_over_8_ranks(self):
+        rows = self.rows("--steps", 30)
+        self.assertEqual(len(rows), 6)
+        for group in ("data ranks", "micro-batches"):
+            for least, balanced in zip(rows[group, "least possible"], rows[group, "balanced"]):
+                self.assertLessEqual(1, least)
+                self.assertLessEqual(least, balanced + 1e-3)
+        packed, balanced = rows["data ranks", "documents"], rows["data ranks", "balanced"]
+        self.assertGreater(packed[0], 1.4)
+        self.assertLess(balanced[0], 1.1)
+        self.assertLess(balanced[3], 1.01)
+        # A single document is more than a micro-batch's share as long as that is one sequence, not any more with four.
+        self.assertGreater(rows["micro-batches", "least possible"][0], 1.5)
+        self.assertLess(self.rows("--steps", 8, "--data.global_batch=128", "--parallel.micro_batches=4")
+                        ["micro-batches", "balanced"][0], 1.1)
+
+    def test_of_token_files(self):
+        self.write("a.txt", "".join("word " * (1 + i * i % 50) + "\n\n" for i in range(500)))
+        self.run_longspan("data", "tokenize", "a.txt", "--blank-lines", "--out", "a.h5")
+        output = self.balance("tiny.yaml", "--steps", 3, "--data-ranks", 3, "--data.train=[a.h5]",
+                              "--data.global_batch=12")
+        for part in ("a.h5: 500 documents", "3 data rank(s) x 4 micro-batch(es) of 1 sequence(s) of 96 tokens",
+                     "3 steps", "at most 120"):
+            self.assertIn(part, output)
+        self.assertFalse((self.home / "runs").exists())
+
+    def test_refuses_what_is_wrong(self):
+        self.write("bad.txt", "5\n12x\n")
+        self.assertIn("bad.txt:2: '12x' is not the length", self.balance("8b.yaml", "--lengths", "bad.txt", code=4))
+        self.write("none.txt", "0\n")
+        self.assertIn("none.txt: no document", self.balance("8b.yaml", "--lengths", "none.txt", code=4))
+        self.assertIn("absent.txt", self.balance("8b.yaml", "--lengths", "absent.txt", code=4))
+        self.assertIn("none.h5", self.balance("8b.yaml", code=4))
+        self.assertIn("parallel.data", self.balance("8b.yaml", "--data-ranks", 3, code=2))
+        self.assertIn("data.packng", self.balance("8b.yaml", "--data.packng=documents", code=2))
 
 
 if __name__ == "__main__":

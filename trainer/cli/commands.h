@@ -20,6 +20,9 @@ void add_inspect_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_bench_command(CLI::App& app, Action& action);
 
+// A command of `longspan data` that has a file of its own.
+void add_data_balance_command(CLI::App& data, Action& action);
+
 // What can be timed: commands of `longspan bench`.
 void add_bench_attention_command(CLI::App& bench, Action& action);
 void add_bench_context_command(CLI::App& bench, Action& action);

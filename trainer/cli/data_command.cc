@@ -202,6 +202,7 @@ void add_data_command(CLI::App& app, Action& action) {
   add_tokenize(data, action);
   add_stats(data, action);
   add_train_tokenizer(data, action);
+  add_data_balance_command(*data, action);
 }
 
 }  // namespace longspan

@@ -61,7 +61,7 @@ expect 0 '^# Keys of an experiment$' "$program" config --schema=markdown
 expect 2 'schema' "$program" config --schema=html
 "$program" config right.yaml >once.yaml && "$program" config once.yaml >twice.yaml
 cmp once.yaml twice.yaml || faults=$((faults + 1))
-for command in config data 'data tokenize' 'data stats' 'data train-tokenizer'; do
+for command in config data 'data tokenize' 'data stats' 'data train-tokenizer' 'data balance'; do
   # shellcheck disable=SC2086
   expect 0 'Usage' "$program" $command --help
 done
