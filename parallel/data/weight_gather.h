@@ -35,7 +35,7 @@ class WeightGather {
   void wait_for(std::int64_t unit);
   // Pushes on what is under way. Cheap.
   void progress();
-  // All weights are there.
+  // All weights are there. To be called before this goes: transfers under way that are dropped end all ranks.
   void finish();
 
   // Of the last gather, as GradientReducer::seconds().

@@ -70,6 +70,10 @@ void Learner::refresh_weights() {
   sync_.send_weights();
 }
 
+void Learner::finish() {
+  sync_.finish_weights();
+}
+
 std::int64_t Learner::peak_bytes() const {
   return weights_.peak_bytes() + state_.peak_bytes() + passes_.peak_bytes();
 }

@@ -41,6 +41,8 @@ class Learner {
 
   // After weights were read from a checkpoint.
   void refresh_weights();
+  // Waits for what is still on its way after the last step.
+  void finish();
 
   Model& model() { return model_; }
   Optimizer& optimizer() { return optimizer_; }

@@ -221,6 +221,7 @@ void Trainer::run() {
     stopped = any_rank_wants_to_stop();
     if (last || stopped || due(config_.checkpoint.every)) save();
   }
+  learner_.finish();
   if (desk_) desk_->checkpoints.finish();
   world_.barrier();  // no rank leaves as if all were well while the last save may still fail
   print(fmt::format("{} after step {}/{}", stopped ? "asked to stop: saved and leaving" : "done", step_,
