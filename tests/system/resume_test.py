@@ -1,6 +1,7 @@
 """Killed, asked to stop, or out of luck with its disk: a run goes on where its last checkpoint was, bit for bit."""
 import os
 import random
+import shutil
 import signal
 import unittest
 
@@ -85,6 +86,63 @@ class Resume(SystemTest):
         self.assertIn("checkpoint.resume is false", self.train("mixed", "--checkpoint.resume=false", code=2))
         self.assertIn("trained on other data", self.train("mixed", "--data.sequence_length=128", code=4))
         self.assertIn("has shape", self.train("mixed", "--model.ffn=48", code=4))
+
+
+# Name, ranks, what makes the layout. Stages of several layers, tied embeddings at both ends of a pipeline.
+LAYOUTS = [
+    ("one", 1, []),
+    ("context", 3, []),
+    ("zero", 3, ["--parallel.data=3", "--parallel.zero=1", "--parallel.bucket_mib=0.01"]),
+    ("pipeline", 2, ["--parallel.pipeline=2", "--parallel.schedule=zbv"]),
+    ("all", 8, ["--parallel.pipeline=2", "--parallel.data=2", "--parallel.zero=1", "--parallel.bucket_mib=0.02"]),
+]
+
+
+class Resharded(SystemTest):
+    WORDS = ["--model.layers=4", "--data.global_batch=6", "--checkpoint.every=10"]
+
+    def go(self, name, ranks, words, **options):
+        return self.train(name, *(() if options else ("--ranks", ranks)), *self.WORDS, *words, **options)
+
+    def copy_of(self, name, other):
+        """Another run that stands where this one did after step 10."""
+        shutil.copytree(self.run_folder(name), self.run_folder(other))
+        shutil.rmtree(self.run_folder(other) / "checkpoints" / "step-00000020")
+
+    def expect_same_curve(self, name):
+        for (step, loss, *_), (_, loss_1, *_) in zip(self.steps(name), self.steps("one"), strict=True):
+            self.assertLessEqual(abs(loss - loss_1), 1e-5 * loss_1, f"{name} step {step}")
+
+    def test_a_checkpoint_goes_on_under_any_layout(self):
+        for saved, ranks, words in LAYOUTS:
+            self.go(saved, ranks, words)
+            for resumed, other_ranks, other_words in LAYOUTS:
+                name = f"{saved}-{resumed}"
+                with self.subTest(name):
+                    self.copy_of(saved, name)
+                    self.assertIn(f"resuming from runs/{name}/checkpoints/step-00000010",
+                                  self.go(name, other_ranks, other_words))
+                    self.expect_same_curve(name)
+                    if saved == resumed:
+                        self.assertEqual(self.tensors_of(name, 20), self.tensors_of(saved, 20))
+
+    def test_bf16_goes_on_bit_for_bit(self):
+        for name, ranks, words in LAYOUTS[2:]:
+            self.go(name, ranks, [*words, "--run.precision=bf16", "--checkpoint.async=false"])
+            self.copy_of(name, f"{name}-again")
+            self.go(f"{name}-again", ranks, [*words, "--run.precision=bf16"])
+            self.assertEqual(self.steps(f"{name}-again"), self.steps(name))
+            self.assertEqual(self.tensors_of(f"{name}-again", 20), self.tensors_of(name, 20))
+
+    @needs_mpi
+    def test_over_mpi(self):
+        self.go("one", 1, [])
+        name, ranks, words = LAYOUTS[-1]
+        self.go(name, ranks, words, launcher=mpi(ranks))
+        for other, other_ranks, other_words in (LAYOUTS[0], LAYOUTS[2]):
+            self.copy_of(name, f"{name}-{other}")
+            self.go(f"{name}-{other}", other_ranks, other_words)
+            self.expect_same_curve(f"{name}-{other}")
 
 
 if __name__ == "__main__":
