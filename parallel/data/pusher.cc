@@ -19,7 +19,8 @@ Pusher::~Pusher() = default;
 
 void Pusher::run(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  while (told_.wait(lock, stop, [&] { return has_work_; })) {
+  // A wait that is to stop says what it waited for, not that it was stopped.
+  while (!stop.stop_requested() && told_.wait(lock, stop, [&] { return has_work_; })) {
     has_work_ = false;
     const Patient patient = waited_for_ ? Patient::kYes : Patient::kNo;
     PushState state = PushState::kIdle;

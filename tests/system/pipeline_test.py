@@ -1,5 +1,7 @@
 """What is trained does not depend on how depth, batch and sequences are spread, nor on what is computed again."""
 import itertools
+import json
+import random
 import unittest
 
 from harness import SystemTest, mpi, needs_mpi
@@ -86,6 +88,21 @@ class Pipelines(PipelineTest):
         self.write("own.csv", "\n".join(rows) + "\n")
         self.run_layout("own", "own.csv", (2, 2, 1))
         self.expect_same_curve("own")
+
+    def test_packed_documents_whose_shares_are_uneven(self):
+        # Some rank of a sequence gets more tokens than a full document would give it.
+        chance = random.Random(4)
+        lines = ["x" * chance.randint(1, 90) for _ in range(400)]
+        self.write("short.jsonl", "".join(json.dumps({"text": line}) + "\n" for line in lines))
+        self.run_longspan("data", "tokenize", "short.jsonl", "--out", "short.h5")
+        for packing in ("concat", "documents"):
+            more = ["--data.train=[short.h5]", f"--data.packing={packing}"]
+            self.train(f"one-{packing}", *MODEL, *more)
+            for scheme, schedule, mesh in (("zigzag", "1f1b", (2, 1, 2)), ("zigzag", "interleaved", (1, 1, 2)),
+                                           ("auto", "zbv", (2, 1, 3))):
+                name = f"{packing}-{scheme}-{schedule}"
+                self.run_layout(name, schedule, mesh, more=[*more, f"--parallel.context_scheme={scheme}"])
+                self.expect_same_curve(name, f"one-{packing}")
 
     def test_bf16_trains_nearly_alike(self):
         for schedule, mesh, zero in (("zbv", (2, 1, 2), 0), ("1f1b", (4, 2, 1), 1)):

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <new>
 
 #include "trainer/cli/commands.h"
@@ -32,6 +33,9 @@ int run(const Action& action) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A GPU's streams share as many queues as this says when it is first used; in a queue a message that is waited for
+  // would hold up whatever comes behind it. A rank of a pipeline has about a dozen streams; the default is 8.
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
   CLI::App app{"Trains language models on very long documents.", "longspan"};
   app.set_version_flag("--version", "longspan " LONGSPAN_VERSION);
   app.require_subcommand(1);

@@ -231,7 +231,7 @@ std::vector<Key> data_keys() {
       {"data.validation_sequences",
        data(&C::validation_sequences),
        "Sequences of one validation",
-       {.unit = "sequences", .at_least = 1}},
+       {.unit = "sequences", .at_least = 1, .at_most = 1000000000}},
   };
 }
 
@@ -275,7 +275,7 @@ std::vector<Key> parallel_keys() {
       {"parallel.data",
        parallel(&C::data),
        "Groups of ranks with different sequences; divides data.global_batch",
-       {.at_least = 1}},
+       {.at_least = 1, .at_most = 1048576}},
       {"parallel.pipeline",
        parallel(&C::pipeline),
        "Ranks that the model's depth is cut over, each with its own layers",
@@ -300,11 +300,11 @@ std::vector<Key> parallel_keys() {
       {"parallel.bucket_mib",
        parallel(&C::bucket_mib),
        "Gradients that are reduced together over the ranks with the same weights, while backward goes on",
-       {.unit = "MiB", .above = 0}},
+       {.unit = "MiB", .at_least = 0.001, .at_most = 1048576}},
       {"parallel.context",
        parallel(&C::context),
        "Ranks that share each sequence; auto: all ranks / (parallel.pipeline x parallel.data)",
-       {.unit = "ranks", .at_least = 1, .zero = Zero::kAuto}},
+       {.unit = "ranks", .at_least = 1, .at_most = 1048576, .zero = Zero::kAuto}},
       {"parallel.context_scheme",
        parallel(&C::context_scheme),
        "How a sequence is spread over its ranks",

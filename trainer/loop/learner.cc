@@ -53,7 +53,6 @@ Learner::Learner(const Config& config, const RunPlan& plan, Mesh& mesh, const Ra
       operator_workspace_(plan.budget.workspace),
       exec_(device.exec(plan.num_threads, &passes_.workspace())),
       links_(mesh.pipeline(), plan.layout.schedule),
-      traffic_(plan_traffic(plan.layout.schedule)),
       pipeline_clock_(device.runtime(), exec_.stream),
       figures_(state_.allocate_zeroed("figures of a step", MemoryCategory::kOptimizer, DType::kF64, {3})),
       model_(make_model(config, plan, weights_)),
@@ -100,11 +99,9 @@ std::vector<ReadyMicroBatch> Learner::ready(StepPlan& plan) {
     tokens = std::max(tokens, planned.local.num_tokens());
     attention_workspace = std::max(attention_workspace, micro_batches.back().attention.workspace_bytes());
   }
-  if (exec_.device != Device::kCpu) {
-    PassBytes bytes = pass_bytes(config_, layout_, mesh_.place().pipeline, tokens, exec_.device);
-    bytes.workspace = attention_workspace + operator_workspace_;
-    passes_.make_room(bytes, exec_.stream);
-  }
+  PassBytes bytes = pass_bytes(config_, layout_, mesh_.place().pipeline, tokens, exec_.device);
+  bytes.workspace = attention_workspace + operator_workspace_;
+  passes_.make_room(bytes, exec_.stream);
   return micro_batches;
 }
 
@@ -132,7 +129,7 @@ StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
   {
     TrainingWork work({exec_, model_, passes_, &sync_, figures_.narrow(0, 0, 2)}, layout_.schedule, place.pipeline,
                       micro_batches, static_cast<float>(1 / labels));
-    PipelineExecutor executor(layout_.schedule, traffic_, links_, passes_.hand_overs());
+    PipelineExecutor executor(layout_.schedule, layout_.traffic, links_, passes_.hand_overs());
     sync_.begin_step(layout_.micro_batches, executor);
     executor.run(exec_, work, pipeline_clock_);
     sync_.finish_gradients();
@@ -157,19 +154,29 @@ StepOutcome Learner::train(StepPlan& plan, std::int64_t step, double lr) {
   return outcome;
 }
 
+void Learner::evaluate(const Loader& loader, const PlanPlace& place, const std::vector<std::int64_t>& indices,
+                       const Tensor& totals) {
+  StepPlan plan = plan_step(loader, config_.model, place, indices, 1);
+  std::vector<ReadyMicroBatch> micro_batches = ready(plan);
+  const PipelineSchedule schedule = forwards_alone(layout_.schedule, static_cast<int>(indices.size()));
+  const StageTraffic traffic = plan_traffic(schedule);
+  EvaluationWork work({exec_, model_, passes_, nullptr, totals}, micro_batches);
+  WaitClock untold(*exec_.runtime, exec_.stream);  // a step tells its own waits alone
+  PipelineExecutor(schedule, traffic, links_, passes_.hand_overs()).run(exec_, work, untold);
+  exec_.runtime->synchronize(exec_.stream);  // before the batches it reads go
+}
+
 double Learner::validate(const Loader& loader, const PlanPlace& place, std::int64_t count) {
   sync_.finish_weights();
   const Tensor totals = figures_.narrow(0, 0, 2);
   fill_zero(exec_, totals);
+  const int group = layout_.validation_group();
   std::vector<std::int64_t> indices;
-  for (std::int64_t index = mesh_.place().data; index < count; index += layout_.mesh.data) indices.push_back(index);
-  if (!indices.empty()) {
-    StepPlan plan = plan_step(loader, config_.model, place, indices, 1);
-    std::vector<ReadyMicroBatch> micro_batches = ready(plan);
-    const PipelineSchedule schedule = forwards_alone(layout_.schedule, static_cast<int>(indices.size()));
-    const StageTraffic traffic = plan_traffic(schedule);
-    EvaluationWork work({exec_, model_, passes_, nullptr, totals}, micro_batches);
-    PipelineExecutor(schedule, traffic, links_, passes_.hand_overs()).run(exec_, work, pipeline_clock_);
+  for (std::int64_t index = mesh_.place().data; index < count; index += layout_.mesh.data) {
+    indices.push_back(index);
+    if (static_cast<int>(indices.size()) < group && index + layout_.mesh.data < count) continue;
+    evaluate(loader, place, indices, totals);
+    indices.clear();
   }
   std::vector<double> sums = read_doubles(exec_, totals);
   mesh_.world().all_reduce(sums, ReduceOp::kSum);

@@ -52,6 +52,9 @@ class Learner {
  private:
   void require_same_plans(const StepPlan& plan, std::int64_t step);
   std::vector<ReadyMicroBatch> ready(StepPlan& plan);
+  // Adds the losses of these sequences to totals.
+  void evaluate(const Loader& loader, const PlanPlace& place, const std::vector<std::int64_t>& indices,
+                const Tensor& totals);
   // Adds the squares of the gradients that this rank answers for: each of the model's once over all ranks.
   void add_squares(const Tensor& figure);
 
@@ -63,7 +66,6 @@ class Learner {
   std::int64_t operator_workspace_;  // of the passes' workspace, beside the attention's
   Exec exec_;
   PipelineLinks links_;
-  StageTraffic traffic_;
   WaitClock pipeline_clock_;
   Tensor figures_;  // [3] fp64 where the model runs: sum of losses, tokens with a label, squares of the gradient
   Model model_;

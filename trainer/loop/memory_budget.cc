@@ -80,10 +80,15 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
   budget.optimizer = Optimizer::state_bytes(owned ? weight_layout(model, stages, precision).weights_in(*owned)
                                                   : count_parameters(model, stages));
   budget.reduction = WeightSync::buffer_bytes(config, host.layout, place);
-  budget.activations = total_kept(budget.passes) + budget.passes.transient;
+  budget.activations = total_kept(budget.passes.pools) + budget.passes.transient;
   budget.hand_over = budget.passes.hand_overs * budget.passes.hand_over;
-  for (std::size_t c = 0; c < stages.size(); ++c)
-    budget.offloaded += budget.passes.chunks[c].passes * offloaded_bytes(model, stages[c], precision, tokens);
+  for (std::size_t p = 0; p < budget.passes.pools.size(); ++p) {
+    std::int64_t most = 0;  // of the stages that take turns there
+    for (std::size_t c = 0; c < stages.size(); ++c)
+      if (budget.passes.pool_of[c] == static_cast<int>(p))
+        most = std::max(most, offloaded_bytes(model, stages[c], precision, tokens));
+    budget.offloaded += budget.passes.pools[p].passes * most;
+  }
   budget.attention =
       AttentionSet(model, precision, host.device, plans, group, hop_formats(config.parallel)).workspace_bytes();
   budget.workspace = model_workspace_bytes(model, stages, host.device, precision, tokens, host.num_threads);

@@ -27,9 +27,16 @@ bool is_schedule_file(const std::string& schedule) {
   return schedule.ends_with(".csv");
 }
 
-int chunks_of(const Config& config) {
-  if (config.parallel.chunks > 0) return static_cast<int>(config.parallel.chunks);
-  return is_schedule_file(config.parallel.schedule) ? 1 : pipeline_planner(config.parallel.schedule).usual_chunks();
+// What is asked for: a config, and the schedule that it names where that is a file.
+struct Request {
+  const Config& config;
+  std::optional<PipelineSchedule> file;
+};
+
+int chunks_of(const Request& request) {
+  const ParallelConfig& parallel = request.config.parallel;
+  if (parallel.chunks > 0) return static_cast<int>(parallel.chunks);
+  return request.file ? request.file->chunks : pipeline_planner(parallel.schedule).usual_chunks();
 }
 
 std::int64_t sequences_each(const Config& config, int data) {
@@ -37,8 +44,9 @@ std::int64_t sequences_each(const Config& config, int data) {
   return config.parallel.micro_batches == 0 ? 1 : std::max<std::int64_t>(1, sequences / config.parallel.micro_batches);
 }
 
-Factors factors_of(const Config& config, const MeshShape& mesh) {
-  return {mesh, chunks_of(config), config.data.global_batch / mesh.data / sequences_each(config, mesh.data)};
+Factors factors_of(const Request& request, const MeshShape& mesh) {
+  const Config& config = request.config;
+  return {mesh, chunks_of(request), config.data.global_batch / mesh.data / sequences_each(config, mesh.data)};
 }
 
 std::optional<std::string> why_not_batch(const Config& config, const Factors& factors) {
@@ -65,17 +73,27 @@ std::optional<std::string> why_not_stages(const Config& config, const Factors& f
   return std::nullopt;
 }
 
-std::optional<std::string> why_not_schedule(const Config& config, const Factors& factors) {
-  if (is_schedule_file(config.parallel.schedule)) return std::nullopt;  // says itself what it is for
+std::optional<std::string> why_not_schedule(const Request& request, const Factors& factors) {
   const PipelineShape shape{factors.mesh.pipeline, static_cast<int>(factors.micro_batches), factors.chunks};
-  const auto why = pipeline_planner(config.parallel.schedule).why_unsupported(shape);
-  return why ? std::optional(fmt::format("parallel.schedule {} {}", config.parallel.schedule, *why)) : std::nullopt;
+  const std::string& name = request.config.parallel.schedule;
+  if (request.file) {
+    const PipelineSchedule& file = *request.file;
+    if (file.ranks == shape.ranks && file.chunks == shape.chunks && file.micro_batches == shape.micro_batches)
+      return std::nullopt;
+    return fmt::format(
+        "{} is a schedule of {} rank(s) x {} chunk(s) over {} micro-batches, but the run has parallel.pipeline {} x {} "
+        "chunk(s) a rank and {} micro-batches a data rank and step",
+        name, file.ranks, file.chunks, file.micro_batches, shape.ranks, shape.chunks, shape.micro_batches);
+  }
+  const auto why = pipeline_planner(name).why_unsupported(shape);
+  return why ? std::optional(fmt::format("parallel.schedule {} {}", name, *why)) : std::nullopt;
 }
 
-std::vector<std::string> faults_of(const Config& config, const Factors& factors) {
+std::vector<std::string> faults_of(const Request& request, const Factors& factors) {
+  const Config& config = request.config;
   std::vector<std::string> faults;
   if (const auto batch = why_not_batch(config, factors)) return {*batch};  // the rest would speak of nonsense
-  for (const auto& why : {why_not_stages(config, factors), why_not_schedule(config, factors)})
+  for (const auto& why : {why_not_stages(config, factors), why_not_schedule(request, factors)})
     if (why) faults.push_back(*why);
   return faults;
 }
@@ -88,14 +106,14 @@ std::vector<int> divisors(int number) {
 }
 
 // The layout of this world that works and is least unlike what was asked for. Stages by hand count as asked for.
-std::optional<Factors> nearest_that_fits(const Config& config, int world, const MeshShape& wanted) {
+std::optional<Factors> nearest_that_fits(const Request& request, int world, const MeshShape& wanted) {
   std::optional<Factors> nearest;
   double least = std::numeric_limits<double>::infinity();
   for (const int pipeline : divisors(world))
     for (const int data : divisors(world / pipeline)) {
-      if (config.data.global_batch % data != 0) continue;
-      const Factors factors = factors_of(config, {pipeline, data, world / pipeline / data});
-      if (!faults_of(config, factors).empty()) continue;
+      if (request.config.data.global_batch % data != 0) continue;
+      const Factors factors = factors_of(request, {pipeline, data, world / pipeline / data});
+      if (!faults_of(request, factors).empty()) continue;
       const auto far = [](int a, int b) { return b == 0 ? 0 : std::abs(std::log(static_cast<double>(a) / b)); };
       const double distance =
           far(pipeline, wanted.pipeline) + far(data, wanted.data) + far(factors.mesh.context, wanted.context);
@@ -106,13 +124,14 @@ std::optional<Factors> nearest_that_fits(const Config& config, int world, const 
   return nearest;
 }
 
-[[noreturn]] void refuse(const Config& config, int world, const MeshShape& wanted,
+[[noreturn]] void refuse(const Request& request, int world, const MeshShape& wanted,
                          const std::vector<std::string>& faults) {
+  const Config& config = request.config;
   std::string text =
       fmt::format("{} over {} rank(s), schedule {} with {} chunk(s) a rank, {} layers, {} sequences a step: {}",
-                  describe(wanted), world, config.parallel.schedule, chunks_of(config), config.model.layers,
+                  describe(wanted), world, config.parallel.schedule, chunks_of(request), config.model.layers,
                   config.data.global_batch, fmt::join(faults, "; "));
-  const auto fits = nearest_that_fits(config, world, wanted);
+  const auto fits = nearest_that_fits(request, world, wanted);
   text += fits ? fmt::format(". What fits {} rank(s): --parallel.pipeline={} --parallel.data={} --parallel.context={}",
                              world, fits->mesh.pipeline, fits->mesh.data, fits->mesh.context)
                : std::string(
@@ -137,21 +156,17 @@ std::vector<StageSpan> cut_into_stages(const Config& config, int num_stages) {
   return stages;
 }
 
-PipelineSchedule schedule_of(const Config& config, const Factors& factors) {
-  const std::string& name = config.parallel.schedule;
-  const int micro_batches = static_cast<int>(factors.micro_batches);
-  if (!is_schedule_file(name))
-    return make_pipeline_schedule(name, {factors.mesh.pipeline, micro_batches, factors.chunks});
-  PipelineSchedule schedule = schedule_from_csv(read_text_file(name), name);
-  LS_REQUIRE(
-      kUsage,
-      schedule.ranks == factors.mesh.pipeline && schedule.chunks == factors.chunks &&
-          schedule.micro_batches == micro_batches,
-      "{} is a schedule of {} rank(s) x {} chunk(s) over {} micro-batches, but the run has parallel.pipeline {} x "
-      "parallel.chunks {} and {} micro-batches a data rank and step",
-      name, schedule.ranks, schedule.chunks, schedule.micro_batches, factors.mesh.pipeline, factors.chunks,
-      micro_batches);
-  return schedule;
+PipelineSchedule schedule_of(const Request& request, const Factors& factors) {
+  if (request.file) return *request.file;
+  return make_pipeline_schedule(request.config.parallel.schedule,
+                                {factors.mesh.pipeline, static_cast<int>(factors.micro_batches), factors.chunks});
+}
+
+// The more of both that a rank needs.
+std::vector<int> hand_overs_of(const StageTraffic& training, const StageTraffic& validation) {
+  std::vector<int> buffers = training.buffers;
+  for (std::size_t r = 0; r < buffers.size(); ++r) buffers[r] = std::max(buffers[r], validation.buffers[r]);
+  return buffers;
 }
 
 }  // namespace
@@ -164,33 +179,42 @@ std::vector<StageSpan> ParallelLayout::stages_of(int pipeline_rank) const {
 }
 
 ParallelLayout resolve_layout(const Config& config, int world) {
+  const std::string& name = config.parallel.schedule;
+  Request request{.config = config, .file = std::nullopt};
+  if (is_schedule_file(name)) request.file = schedule_from_csv(read_text_file(name), name);
   const MeshShape wanted{static_cast<int>(config.parallel.pipeline), static_cast<int>(config.parallel.data),
                          static_cast<int>(config.parallel.context)};
   Factors factors;
   try {
-    factors = factors_of(config, resolve_mesh(world, wanted));
+    factors = factors_of(request, resolve_mesh(world, wanted));
   } catch (const Error& error) {
     MeshShape guess = wanted;  // what else would be wrong
     guess.context = std::max(1, guess.context);
     std::vector<std::string> faults{error.what()};
-    for (std::string& fault : faults_of(config, factors_of(config, guess))) faults.push_back(std::move(fault));
-    refuse(config, world, wanted, faults);
+    for (std::string& fault : faults_of(request, factors_of(request, guess))) faults.push_back(std::move(fault));
+    refuse(request, world, wanted, faults);
   }
-  const std::vector<std::string> faults = faults_of(config, factors);
-  if (!faults.empty()) refuse(config, world, wanted, faults);
+  const std::vector<std::string> faults = faults_of(request, factors);
+  if (!faults.empty()) refuse(request, world, wanted, faults);
   const int num_stages = factors.mesh.pipeline * factors.chunks;
-  PipelineSchedule schedule = schedule_of(config, factors);
+  PipelineSchedule schedule = schedule_of(request, factors);
   for (int rank = 0; rank < schedule.ranks; ++rank)
     for (int chunk = 0; chunk < schedule.chunks; ++chunk)
       LS_REQUIRE(kUsage, config.model.offload == Offload::kNone || !has_halves(schedule, rank, chunk),
                  "model.offload: activations brings a layer back for one backward, but parallel.schedule {} does it in "
                  "halves; use 1f1b or interleaved, or model.offload: none",
-                 config.parallel.schedule);
-  return {.mesh = factors.mesh,
-          .micro_batches = factors.micro_batches,
-          .sequences_each = sequences_each(config, factors.mesh.data),
-          .schedule = std::move(schedule),
-          .stages = cut_into_stages(config, num_stages)};
+                 name);
+  ParallelLayout layout{.mesh = factors.mesh,
+                        .micro_batches = factors.micro_batches,
+                        .sequences_each = sequences_each(config, factors.mesh.data),
+                        .schedule = std::move(schedule),
+                        .stages = cut_into_stages(config, num_stages),
+                        .traffic = {},
+                        .hand_overs = {}};
+  layout.traffic = plan_traffic(layout.schedule);
+  layout.hand_overs =
+      hand_overs_of(layout.traffic, plan_traffic(forwards_alone(layout.schedule, layout.validation_group())));
+  return layout;
 }
 
 }  // namespace longspan

@@ -7,6 +7,7 @@
 #include "models/stage.h"
 #include "parallel/mesh.h"
 #include "parallel/pipeline/pipeline_schedule.h"
+#include "parallel/pipeline/stage_traffic.h"
 #include "trainer/config/config.h"
 
 namespace longspan {
@@ -17,7 +18,11 @@ struct ParallelLayout {
   std::int64_t sequences_each = 1;  // a micro-batch
   PipelineSchedule schedule;        // of micro_batches
   std::vector<StageSpan> stages;    // in order of depth, as many as the schedule's
+  StageTraffic traffic;             // of the schedule
+  std::vector<int> hand_overs;      // [place in the pipeline] buffers between stages, in training and validation
 
+  // Sequences that a data rank validates with at once.
+  int validation_group() const { return mesh.pipeline == 1 ? 1 : 4 * mesh.pipeline; }
   // Of one place in the pipeline, in order of its chunks.
   std::vector<StageSpan> stages_of(int pipeline_rank) const;
 };

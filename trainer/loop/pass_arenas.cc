@@ -15,11 +15,12 @@ std::int64_t PassArenas::capacity_for(std::int64_t num_bytes) const {
 
 PassArenas::PassArenas(const PassBytes& bytes, DeviceRuntime& runtime, Communicator& context)
     : runtime_(runtime),
+      pool_of_(bytes.pool_of),
       passes_([&] {
         std::vector<std::vector<Pass>> passes;
-        for (const PassBytes::Chunk& chunk : bytes.chunks) {
-          passes.emplace_back(static_cast<std::size_t>(chunk.passes));
-          for (Pass& pass : passes.back()) pass.kept.emplace("activations", capacity_for(chunk.kept), runtime);
+        for (const PassBytes::Pool& pool : bytes.pools) {
+          passes.emplace_back(static_cast<std::size_t>(pool.passes));
+          for (Pass& pass : passes.back()) pass.kept.emplace("activations", capacity_for(pool.kept), runtime);
         }
         return passes;
       }()),
@@ -29,10 +30,15 @@ PassArenas::PassArenas(const PassBytes& bytes, DeviceRuntime& runtime, Communica
   book_hand_overs(bytes);
 }
 
+std::int64_t PassArenas::hand_over_bytes(const PassBytes& bytes) {
+  constexpr std::int64_t kAligned = 256;
+  return bytes.hand_overs * (bytes.hand_over + kAligned);
+}
+
 void PassArenas::book_hand_overs(const PassBytes& bytes) {
   hand_overs_.clear();
   hand_over_arena_.reset();
-  hand_over_arena_.emplace("between stages", capacity_for(bytes.hand_overs * (bytes.hand_over + 256)), runtime_);
+  hand_over_arena_.emplace("between stages", capacity_for(hand_over_bytes(bytes)), runtime_);
   for (int i = 0; i < bytes.hand_overs; ++i)
     hand_overs_.push_back(
         hand_over_arena_->allocate("between stages", MemoryCategory::kTransfers, DType::kI8, {bytes.hand_over}));
@@ -46,15 +52,16 @@ std::vector<const Arena*> PassArenas::used_by_attention() const {
 }
 
 PassArenas::Pass& PassArenas::at(const Slot& slot) {
-  return passes_[static_cast<std::size_t>(slot.chunk)][static_cast<std::size_t>(slot.number)];
+  return passes_[static_cast<std::size_t>(slot.pool)][static_cast<std::size_t>(slot.number)];
 }
 
 PassArenas::Slot PassArenas::take(int chunk) {
-  std::vector<Pass>& passes = passes_[static_cast<std::size_t>(chunk)];
+  const int pool = pool_of_[static_cast<std::size_t>(chunk)];
+  std::vector<Pass>& passes = passes_[static_cast<std::size_t>(pool)];
   const auto free = std::find_if(passes.begin(), passes.end(), [](const Pass& pass) { return !pass.is_taken; });
-  LS_CHECK(free != passes.end(), "more than {} passes of chunk {} at once", passes.size(), chunk);
+  LS_CHECK(free != passes.end(), "more than {} passes at once, one more of chunk {}", passes.size(), chunk);
   free->is_taken = true;
-  return {chunk, static_cast<int>(free - passes.begin())};
+  return {pool, static_cast<int>(free - passes.begin())};
 }
 
 void PassArenas::give_back(const Slot& slot) {
@@ -66,7 +73,7 @@ Arena& PassArenas::kept(const Slot& slot) {
 }
 
 Arena& PassArenas::roomiest(int chunk) {
-  Arena& kept = *at({chunk, 0}).kept;
+  Arena& kept = *at({pool_of_[static_cast<std::size_t>(chunk)], 0}).kept;
   return kept.capacity_bytes() > transient_->capacity_bytes() ? kept : *transient_;
 }
 
@@ -84,14 +91,14 @@ std::int64_t PassArenas::peak_bytes() const {
 }
 
 void PassArenas::make_room(const PassBytes& bytes, Stream stream) {
-  if (runtime_.device() == Device::kCpu) return;
+  constexpr std::int64_t kAligned = 4096;
   const auto is_enough = [&](const Arena& arena, std::int64_t need) {
-    return capacity_for(need) <= arena.capacity_bytes();
+    return need + kAligned <= arena.capacity_bytes();
   };
-  bool enough = is_enough(*transient_, bytes.transient) && is_enough(*workspace_, bytes.workspace) &&
-                is_enough(*hand_over_arena_, bytes.hand_overs * (bytes.hand_over + 256));
+  const bool hands_over = hand_overs_.empty() || bytes.hand_over <= hand_overs_.front().num_bytes();
+  bool enough = is_enough(*transient_, bytes.transient) && is_enough(*workspace_, bytes.workspace) && hands_over;
   for (std::size_t c = 0; c < passes_.size(); ++c)
-    for (const Pass& pass : passes_[c]) enough = enough && is_enough(*pass.kept, bytes.chunks[c].kept);
+    for (const Pass& pass : passes_[c]) enough = enough && is_enough(*pass.kept, bytes.pools[c].kept);
   using Room = RegisteredArenas::Room;
   if (registered_.of_any_rank(enough ? Room::kEnough : Room::kLacking) == Room::kEnough) return;
   runtime_.synchronize(stream);
@@ -102,10 +109,10 @@ void PassArenas::make_room(const PassBytes& bytes, Stream stream) {
     arena.emplace(name, capacity_for(need), runtime_);
   };
   for (std::size_t c = 0; c < passes_.size(); ++c)
-    for (Pass& pass : passes_[c]) grow(pass.kept, "activations", bytes.chunks[c].kept);
+    for (Pass& pass : passes_[c]) grow(pass.kept, "activations", bytes.pools[c].kept);
   grow(transient_, "transient", bytes.transient);
   grow(workspace_, "workspace", bytes.workspace);
-  if (!is_enough(*hand_over_arena_, bytes.hand_overs * (bytes.hand_over + 256))) book_hand_overs(bytes);
+  if (!hands_over) book_hand_overs(bytes);
   registered_.replace(used_by_attention());
 }
 

@@ -22,7 +22,7 @@ class PassArenas {
 
   // Memory for a pass, its own until it is given back; `offload` is made when first asked for.
   struct Slot {
-    int chunk = 0, number = 0;
+    int pool = 0, number = 0;
   };
   Slot take(int chunk);
   void give_back(const Slot& slot);
@@ -37,7 +37,7 @@ class PassArenas {
   std::int64_t peak_bytes() const;
 
   // Room for this much, where some batch needs more than was foreseen; no pass is alive. Costs time only then.
-  // Collective over the context group; of this rank's other numbers only bytes may have changed.
+  // Collective over the context group; counts are those of before.
   void make_room(const PassBytes& bytes, Stream stream);
 
  private:
@@ -50,9 +50,11 @@ class PassArenas {
   std::vector<const Arena*> used_by_attention() const;
   void book_hand_overs(const PassBytes& bytes);
   std::int64_t capacity_for(std::int64_t num_bytes) const;
+  static std::int64_t hand_over_bytes(const PassBytes& bytes);
 
   DeviceRuntime& runtime_;
-  std::vector<std::vector<Pass>> passes_;  // [chunk][number]
+  const std::vector<int> pool_of_;         // [chunk]
+  std::vector<std::vector<Pass>> passes_;  // [pool][number]
   std::optional<Arena> transient_, workspace_, hand_over_arena_;
   std::vector<Tensor> hand_overs_;
   RegisteredArenas registered_;  // after the arenas, which it goes before

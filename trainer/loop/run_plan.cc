@@ -30,6 +30,21 @@ struct SharedMemory {
   std::string source;  // of `have`
 };
 
+// Keys that take less memory and are not yet in use.
+std::vector<std::string> what_else_would_save(const Config& config, const RunPlan& plan) {
+  const bool on_gpus = plan.device != Device::kCpu;
+  std::vector<std::string> ways{on_gpus ? "more GPUs" : "more hosts"};
+  if (config.run.precision == "fp32") ways.push_back("run.precision bf16");
+  if (config.model.recompute == Recompute::kNone) ways.push_back("model.recompute selective");
+  if (config.model.recompute != Recompute::kFull) ways.push_back("model.recompute full");
+  if (on_gpus && config.model.offload == Offload::kNone && config.model.recompute != Recompute::kNone)
+    ways.push_back("model.offload activations");
+  if (config.parallel.zero == 0 && plan.layout.mesh.replicas() > 1) ways.push_back("parallel.zero 1");
+  if (plan.layout.schedule.name == "gpipe") ways.push_back("parallel.schedule 1f1b, which holds fewer micro-batches");
+  if (plan.layout.sequences_each > 1) ways.push_back("more parallel.micro_batches, each of fewer sequences");
+  return ways;
+}
+
 [[noreturn]] void refuse(const RunPlan& plan, const SharedMemory& memory, const std::string& what_fits) {
   fail(ErrorKind::kMemory, "{} rank(s) on {} would need {:.3f} GiB of the {:.3f} there ({}); this one: {}; {}",
        memory.ranks.ranks.size(), memory.name, memory.need / kGib, memory.have / kGib, memory.source,
@@ -106,10 +121,8 @@ void require_memory(const Config& config, const RunPlan& plan, Communicator& wor
     const std::int64_t fits =
         longest_sequence_that_fits(config, computes.ranks, static_cast<std::int64_t>(computes.have));
     refuse(plan, computes,
-           fits > 0 ? fmt::format("the longest data.sequence_length that fits is {}; or use more {}, run.precision "
-                                  "bf16, or model.recompute selective{}",
-                                  fits, plan.device == Device::kCpu ? "hosts" : "GPUs",
-                                  plan.device == Device::kCpu ? "" : " and model.offload activations")
+           fits > 0 ? fmt::format("the longest data.sequence_length that fits is {}; or use {}", fits,
+                                  fmt::join(what_else_would_save(config, plan), ", or "))
                     : "not even a sequence of 64 tokens fits: use a smaller model, or more memory");
   }
   if (host.need > host.have) refuse(plan, host, "use a shorter sequence, model.offload none, or fewer ranks a host");

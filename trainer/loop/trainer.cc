@@ -6,6 +6,7 @@
 #include <set>
 
 #include "kernels/ops/matmul.h"
+#include "parallel/pipeline/schedule_file.h"
 #include "trainer/launch/launch.h"
 #include "trainer/launch/rank_device.h"
 #include "trainer/loop/chip.h"
@@ -121,7 +122,12 @@ Trainer::Trainer(const Config& config, Communicator& world, const TrainerHooks& 
       planner_(*training_, config.model, plan_.place(config)),
       flops_per_token_(training_flops_per_token(config.model, config.data.sequence_length)),
       peak_flops_(peak_flops(config, world, device_)) {
-  if (!config.data.validation.empty()) validation_ = make_validation_loader(config.data, config.model.vocab);
+  require_same(world, to_csv(plan_.layout.schedule),
+               "pipeline schedule (is parallel.schedule the same file on all hosts?)");
+  if (!config.data.validation.empty()) {
+    validation_ = make_validation_loader(config.data, config.model.vocab);
+    require_same(world, fmt::format("{:016x}", validation_->fingerprint()), "validation data");
+  }
   if (world.rank() == 0) desk_.emplace(config);
 }
 
