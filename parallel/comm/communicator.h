@@ -106,7 +106,8 @@ class Communicator {
   // A communicator of the ranks that give the same colour, ordered by (key, rank). Collective.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
   // The same for a group whose transfers are posted long before their other ends, or in another order than on other
-  // ranks: on a GPU they then have a queue of their own, where nothing else comes to wait behind them.
+  // ranks: on a GPU they then have a queue of their own, where nothing else comes to wait behind them, and start() does
+  // not wait for the other ends, not even the first time.
   virtual std::unique_ptr<Communicator> split_apart(int color, int key) { return split(color, key); }
 
   // Makes every wait of every rank of the world fail with this reason. Callable from any thread, more than once; the

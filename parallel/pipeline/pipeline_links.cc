@@ -8,9 +8,11 @@ PipelineLinks::PipelineLinks(Communicator& pipeline, const PipelineSchedule& sch
   LS_CHECK(pipeline.size() == schedule.ranks, "a schedule of {} ranks on {}", schedule.ranks, pipeline.size());
   for (const RankPair& pair : neighbours_of(schedule)) {
     const bool sends = rank_ == pair.from, receives = rank_ == pair.to;
-    std::unique_ptr<Communicator> link = pipeline.split_apart(sends || receives ? 0 : 1, sends ? 0 : 1);
-    if (sends) to_[pair.to] = std::move(link);
-    if (receives) from_[pair.from] = std::move(link);
+    const int color = sends || receives ? 0 : 1 + rank_;  // the others stay alone, with nobody to connect to
+    std::unique_ptr<Communicator> link = pipeline.split_apart(color, sends ? 0 : 1);
+    if (!sends && !receives) continue;
+    (sends ? to_[pair.to] : from_[pair.from]) = link.get();
+    links_.push_back(std::move(link));
   }
 }
 

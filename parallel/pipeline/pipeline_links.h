@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "parallel/comm/communicator.h"
 #include "parallel/pipeline/stage_traffic.h"
@@ -24,7 +25,8 @@ class PipelineLinks {
 
  private:
   int rank_;
-  std::map<int, std::unique_ptr<Communicator>> to_, from_;  // this rank's, by the other one; the sender is rank 0
+  std::vector<std::unique_ptr<Communicator>> links_;  // this rank's, in an order that all ranks share: so they end too
+  std::map<int, Communicator*> to_, from_;            // by the other rank; the sender is rank 0
 };
 
 }  // namespace longspan

@@ -223,6 +223,27 @@ void parts_know_the_device(const DeviceRank& rank) {
   all_reduce_as_on_the_host(in_part);
 }
 
+// As between the stages of a pipeline: a receive waits for what its sender makes only after both have exchanged other
+// messages, which must not come to wait behind it.
+void a_receive_apart_holds_nobody_up(const DeviceRank& rank) {
+  Communicator& comm = rank.comm;
+  for (const int sender : {0, comm.size() - 1}) {
+    const auto apart = comm.split_apart(0, comm.rank());
+    const bool sends = comm.rank() == sender;
+    const OnDevice<std::int32_t> early(rank, numbers(comm.rank(), 1, 3001));
+    std::unique_ptr<PendingTransfers> pending;
+    const Receive receive = early.receive(sender);
+    if (!sends) pending = apart->start({}, {&receive, 1}, "what comes late");
+    once_round_the_ring(rank);  // waits on the host for its end
+    std::vector<Send> outgoing;
+    for (int peer = 0; peer < comm.size() && sends; ++peer)
+      if (peer != sender) outgoing.push_back(early.send(peer));
+    if (sends) pending = apart->start(outgoing, {}, "what comes late");
+    pending->wait();
+    expect_same(early.values(), numbers(sender, 1, 3001), "what came late");
+  }
+}
+
 constexpr DeviceBody kBodies[] = {
     {"once_round_the_ring", once_round_the_ring},
     {"hops_under_other_work", hops_under_other_work},
@@ -234,6 +255,7 @@ constexpr DeviceBody kBodies[] = {
     {"gathers_and_scatters", gathers_and_scatters},
     {"all_to_all_and_broadcast", all_to_all_and_broadcast},
     {"parts_know_the_device", parts_know_the_device},
+    {"a_receive_apart_holds_nobody_up", a_receive_apart_holds_nobody_up},
 };
 
 }  // namespace

@@ -1,15 +1,17 @@
-// FakeNccl: NCCL's promises kept by threads on lazy devices: calls only begin something, which is queued on the stream
-// once all its ranks have begun it too, and the device does it when somebody waits.
+// FakeNccl: NCCL's promises kept by threads on lazy devices. Calls only begin something. The first of its kind between
+// the same ranks connects them, and is queued on the stream once all of them have begun it; later ones are queued at
+// once. The device does it when somebody waits, and waits itself for ranks that have not begun it.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
+#include <cstring>
+#include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
-#include <utility>
+#include <string>
 #include <vector>
 
 #include "parallel/comm/nccl/nccl_api.h"
@@ -23,12 +25,29 @@ class FakeNccl final : public NcclApi {
     struct End {
       const void* in = nullptr;
       void* out = nullptr;
-      std::shared_ptr<DeviceEvent> before;  // the stream up to the call
+      LazyPlace before = {};  // the stream up to the call
+      std::shared_ptr<const std::atomic<bool>> is_aborted = {};
     };
-    std::vector<End> ends;
-    std::size_t num_begun = 0, num_registered = 0;  // of those begun
-    bool done = false;
-    std::function<void(const std::vector<End>&)> work;
+    using Work = std::function<void(const std::vector<End>&)>;
+    Op(std::size_t num_ends, bool connects, Work work) : ends(num_ends), connects(connects), work(std::move(work)) {}
+
+    std::vector<End> ends;                   // not to be read before all have begun
+    std::atomic<std::size_t> num_begun = 0;  // the devices look at it without the board's lock
+    std::size_t num_registered = 0;          // of those begun
+    const bool connects;
+    const Work work;
+    bool is_done = false;  // under the devices' lock
+
+    bool all_have_begun() const { return num_begun == ends.size(); }
+    // Of one end's stream. A rank that has aborted may have left, and its memory with it.
+    bool advance(const std::atomic<bool>& is_aborted) {
+      if (is_done || is_aborted) return true;
+      if (!all_have_begun()) return false;
+      for (const End& end : ends)
+        if (*end.is_aborted || !end.before.reach()) return false;
+      work(ends);
+      return is_done = true;
+    }
   };
   struct Split {
     std::map<std::pair<int, int>, int> members;  // (key, rank) of the parent, by colour filtered when read
@@ -77,13 +96,9 @@ class FakeNccl final : public NcclApi {
     }
     if (comm.rank < 0 && !place(comm)) return NcclState::kInProgress;
     for (const Begun& begun : comm.begun)
-      if (begun.op->num_begun < begun.op->ends.size()) return NcclState::kInProgress;
+      if (begun.op->connects && !begun.op->all_have_begun()) return NcclState::kInProgress;
     for (const Begun& begun : comm.begun)
-      device_.enqueue(begun.stream, [op = begun.op] {
-        if (std::exchange(op->done, true)) return;
-        for (const Op::End& end : op->ends) end.before->wait();
-        op->work(op->ends);
-      });
+      device_.enqueue(begun.stream, [op = begun.op, ours = comm.is_aborted] { return op->advance(*ours); });
     comm.begun.clear();
     return NcclState::kReady;
   }
@@ -92,7 +107,9 @@ class FakeNccl final : public NcclApi {
     ++board_.num_left;
   }
   void abort(NcclHandle handle) noexcept override {
-    board_.num_registered -= end(*static_cast<Comm*>(handle));
+    Comm& comm = *static_cast<Comm*>(handle);
+    *comm.is_aborted = true;
+    board_.num_registered -= end(comm);
     ++board_.num_aborted;
   }
   void* register_memory(void* data, std::int64_t num_bytes, NcclHandle handle, std::string& why) override {
@@ -117,11 +134,11 @@ class FakeNccl final : public NcclApi {
 
   void send(const void* data, std::int64_t num_bytes, int peer, NcclHandle handle, Stream stream) override {
     Comm& comm = *static_cast<Comm*>(handle);
-    message(comm, comm.rank, peer, comm.num_sent[peer]++, 0, {data, nullptr, nullptr}, num_bytes, stream);
+    message(comm, comm.rank, peer, comm.num_sent[peer]++, 0, {.in = data}, num_bytes, stream);
   }
   void receive(void* data, std::int64_t num_bytes, int peer, NcclHandle handle, Stream stream) override {
     Comm& comm = *static_cast<Comm*>(handle);
-    message(comm, peer, comm.rank, comm.num_received[peer]++, 1, {nullptr, data, nullptr}, num_bytes, stream);
+    message(comm, peer, comm.rank, comm.num_received[peer]++, 1, {.out = data}, num_bytes, stream);
   }
   void all_reduce(const Buffers& b, ReduceOp op, NcclHandle comm, Stream stream) override {
     collective(comm, b, stream, [b, op](const std::vector<Op::End>& ends) {
@@ -174,6 +191,7 @@ class FakeNccl final : public NcclApi {
     int parent_size = 0, parent_rank = 0, color = 0;
     std::list<Range> registered = {};
     bool ended = false;
+    std::shared_ptr<std::atomic<bool>> is_aborted = std::make_shared<std::atomic<bool>>(false);
   };
 
   // How many registrations went with it.
@@ -195,18 +213,19 @@ class FakeNccl final : public NcclApi {
     return true;
   }
 
-  void begin(Comm& comm, const std::vector<std::int64_t>& key, std::size_t num_ends, std::size_t end,
-             const Op::End& mine, Stream stream, std::function<void(const std::vector<Op::End>&)> work) {
+  // The last of the key is its number among its kind.
+  void begin(Comm& comm, const std::vector<std::int64_t>& key, std::size_t num_ends, std::size_t end, Op::End mine,
+             Stream stream, Op::Work work) {
     const std::lock_guard lock(board_.mutex);
     std::shared_ptr<Op>& op = board_.ops[key];
-    if (!op) op = std::make_shared<Op>(Op{std::vector<Op::End>(num_ends), 0, 0, false, std::move(work)});
+    if (!op) op = std::make_shared<Op>(num_ends, key.back() == 0, std::move(work));
+    mine.before = device_.end_of(stream);
+    mine.is_aborted = comm.is_aborted;
     op->ends[end] = mine;
-    op->ends[end].before = device_.make_event(EventTiming::kOff);
-    op->ends[end].before->record(stream);
-    ++op->num_begun;
     const auto* memory = static_cast<const std::byte*>(mine.in ? mine.in : mine.out);
     for (const Range& range : comm.registered) op->num_registered += memory >= range.begin && memory < range.end;
-    if (op->num_begun == num_ends && op->num_registered % num_ends != 0) ++board_.num_mixed;
+    ++op->num_begun;
+    if (op->all_have_begun() && op->num_registered % num_ends != 0) ++board_.num_mixed;
     comm.begun.push_back({op, stream});
   }
   void message(Comm& comm, int from, int to, std::int64_t number, std::size_t end, const Op::End& mine,
@@ -214,11 +233,10 @@ class FakeNccl final : public NcclApi {
     begin(comm, {0, comm.id, from, to, number}, 2, end, mine, stream,
           [num_bytes](const std::vector<Op::End>& ends) { move(ends[1].out, ends[0].in, num_bytes); });
   }
-  void collective(NcclHandle handle, const Buffers& b, Stream stream,
-                  std::function<void(const std::vector<Op::End>&)> work) {
+  void collective(NcclHandle handle, const Buffers& b, Stream stream, Op::Work work) {
     Comm& comm = *static_cast<Comm*>(handle);
     begin(comm, {1, comm.id, comm.num_collectives++}, static_cast<std::size_t>(comm.size),
-          static_cast<std::size_t>(comm.rank), {b.in, b.out, nullptr}, stream, std::move(work));
+          static_cast<std::size_t>(comm.rank), {.in = b.in, .out = b.out}, stream, std::move(work));
   }
   static void move(void* to, const void* from, std::int64_t num_bytes) {
     if (num_bytes > 0 && to != from) std::memmove(to, from, static_cast<std::size_t>(num_bytes));

@@ -47,6 +47,50 @@ TEST(NcclFaults, ASilentPeerIsNamed) {
   EXPECT_GE(fleet.board.num_aborted, 1);  // which is what ends a kernel that waits
 }
 
+// Its receive is queued, and the host goes on until it wants the result.
+TEST(NcclFaults, APeerThatNeverSendsToAGroupApartIsNamed) {
+  Fleet fleet(3);
+  std::atomic<bool> all_went_on = false;
+  const std::string message = fleet.run(200, [&](const DeviceRank& rank) {
+    const auto apart = rank.comm.split_apart(rank.comm.rank() == 1 ? 1 : 0, rank.comm.rank());
+    if (rank.comm.rank() == 2) {
+      void* memory = rank.runtime.allocate(64);
+      const Receive receive{0, memory, 64, Device::kCuda};
+      const auto pending = apart->start({}, {&receive, 1}, "micro-batch 5 from pipeline rank 0");
+      rank.comm.barrier();
+      all_went_on = true;
+      pending->wait();
+      rank.runtime.synchronize(rank.compute);
+      rank.comm.barrier();
+    } else {
+      rank.comm.barrier();
+      while (fleet.board.num_aborted == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  EXPECT_TRUE(all_went_on);
+  EXPECT_THAT(message,
+              HasSubstr("waited 200 ms for 'micro-batch 5 from pipeline rank 0': receive 64 bytes from rank 0"));
+}
+
+// A queue's deadline counts from when the device could begin with it: this rank's compute stream takes longer.
+TEST(NcclFaults, ADeadlineLeavesOutWhatADeviceDoesBefore) {
+  Fleet fleet(1);
+  const std::string message = fleet.run(100, [&](const DeviceRank& rank) {
+    const auto apart = rank.comm.split_apart(0, 0);
+    void* memory = rank.runtime.allocate(128);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+    static_cast<LazyDevice&>(rank.runtime).enqueue(rank.compute, [end] {
+      return std::chrono::steady_clock::now() >= end;
+    });
+    const Send send{0, memory, 64, Device::kCuda};
+    const Receive receive{0, static_cast<std::byte*>(memory) + 64, 64, Device::kCuda};
+    apart->start({&send, 1}, {&receive, 1}, "to itself")->wait();
+    rank.runtime.synchronize(rank.compute);
+    rank.runtime.release(memory, 128);
+  });
+  EXPECT_EQ(message, "");
+}
+
 // Everything is queued, and the device does not come to an end: nobody but the watcher can notice.
 TEST(NcclFaults, ADeviceThatHangsIsNoticed) {
   Fleet fleet(2);
@@ -78,6 +122,7 @@ TEST(NcclFaults, AFailureOfNcclKeepsItsWords) {
 TEST(NcclFaults, AFailingRankEndsTheOthers) {
   Fleet fleet(3);
   const std::string message = fleet.run(60'000, [](const DeviceRank& rank) {
+    rank.comm.barrier();  // all have come
     if (rank.comm.rank() == 2) fail(ErrorKind::kData, "tokens.h5: torn");
     receive_from(rank, 2);
   });

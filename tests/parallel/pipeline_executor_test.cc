@@ -1,4 +1,5 @@
-// The executor with a toy for a model: stages that add and double small integers, so that everything is exact.
+// The executor with a toy for a model: stages that add and double small integers, so that everything is exact. On the
+// host, and on lazy devices whose messages go as over NCCL.
 #include "parallel/pipeline/pipeline_executor.h"
 
 #include <gtest/gtest.h>
@@ -8,10 +9,15 @@
 
 #include "kernels/core/error.h"
 #include "parallel/pipeline/schedule_validator.h"
+#include "tests/multirank/nccl_fleet.h"
 #include "tests/parallel/pipeline_shapes.h"
 
 namespace longspan {
 namespace {
+
+using testing::DeviceRank;
+using testing::Fleet;
+using testing::LazyDevice;
 
 constexpr std::int64_t kMostTokens = 7, kWidth = 3;
 
@@ -24,13 +30,27 @@ std::int64_t tokens_of(int micro_batch) {
 // gradient m + 100.
 class Toy final : public StageWork {
  public:
-  Toy(const PipelineSchedule& schedule, int rank) : s_(schedule), rank_(rank) {}
+  // What an operation does is given to `give`, which may do it later, in order.
+  using Give = std::function<void(std::function<void()>)>;
+  Toy(const PipelineSchedule& schedule, int rank, Give give) : s_(schedule), rank_(rank), give_(std::move(give)) {}
 
   Tensor in_buffer(const Tensor& buffer, int micro_batch) override {
     return buffer.narrow(0, 0, tokens_of(micro_batch));
   }
 
   void forward(const PipelineOp& op, const Tensor& input, const Tensor& output) override {
+    give_([=, this] { do_forward(op, input, output); });
+  }
+  void backward(const PipelineOp& op, const Tensor& doutput, const Tensor& dinput) override {
+    give_([=, this] { do_backward(op, doutput, dinput); });
+  }
+  void weight_gradient(const PipelineOp& op) override {
+    give_([=, this] { do_weight_gradient(op); });
+  }
+  int done() const { return done_; }
+
+ private:
+  void do_forward(const PipelineOp& op, const Tensor& input, const Tensor& output) {
     const int stage = stage_of(op);
     const float x = stage == 0 ? static_cast<float>(op.micro_batch) : value_of(input, op.micro_batch);
     EXPECT_EQ(x, activation_into(stage, op.micro_batch)) << describe(op, s_.chunks);
@@ -38,7 +58,7 @@ class Toy final : public StageWork {
     inputs_[{op.chunk, op.micro_batch}] = input;
     if (output.data != nullptr) fill(output, 2 * x + static_cast<float>(stage));
   }
-  void backward(const PipelineOp& op, const Tensor& doutput, const Tensor& dinput) override {
+  void do_backward(const PipelineOp& op, const Tensor& doutput, const Tensor& dinput) {
     const int stage = stage_of(op);
     expect_input_is_there(op);
     const float g =
@@ -49,7 +69,7 @@ class Toy final : public StageWork {
     gradients_[{op.chunk, op.micro_batch}] = doutput;
     if (op.kind == PipelineOpKind::kBackward) ++done_;
   }
-  void weight_gradient(const PipelineOp& op) override {
+  void do_weight_gradient(const PipelineOp& op) {
     expect_input_is_there(op);
     const Tensor& doutput = gradients_.at({op.chunk, op.micro_batch});
     if (stage_of(op) < s_.num_stages() - 1) {
@@ -57,9 +77,6 @@ class Toy final : public StageWork {
     }
     ++done_;
   }
-  int done() const { return done_; }
-
- private:
   int stage_of(const PipelineOp& op) const {
     return s_.stage_of[static_cast<std::size_t>(rank_)][static_cast<std::size_t>(op.chunk)];
   }
@@ -91,36 +108,75 @@ class Toy final : public StageWork {
 
   const PipelineSchedule& s_;
   const int rank_;
+  const Give give_;
   std::map<std::pair<int, int>, Tensor> inputs_, gradients_;
   int done_ = 0;
 };
 
-void run_toy(const PipelineSchedule& schedule) {
-  SCOPED_TRACE(fmt::format("{}, {} ranks, {} chunks, {} micro-batches", schedule.name, schedule.ranks, schedule.chunks,
-                           schedule.micro_batches));
+std::string shape_of(const PipelineSchedule& s) {
+  return fmt::format("{}, {} ranks, {} chunks, {} micro-batches", s.name, s.ranks, s.chunks, s.micro_batches);
+}
+
+struct ToyRank {
+  Communicator& comm;
+  Exec exec;
+  Toy::Give give;
+};
+
+void run_toy(const ToyRank& rank, const PipelineSchedule& schedule, const StageTraffic& traffic) {
+  const auto me = static_cast<std::size_t>(rank.comm.rank());
+  PipelineLinks links(rank.comm, schedule);
+  Arena arena("buffers", 1 << 16, *rank.exec.runtime);
+  std::vector<Tensor> buffers;
+  for (int i = 0; i < traffic.buffers[me]; ++i)
+    buffers.push_back(arena.allocate("buffer", MemoryCategory::kTransfers, DType::kF32, {kMostTokens, kWidth}));
+  PipelineExecutor executor(schedule, traffic, links, buffers);
+  WaitClock clock(*rank.exec.runtime, rank.exec.stream);
+  for (int step = 0; step < 3; ++step) {
+    Toy toy(schedule, rank.comm.rank(), rank.give);
+    executor.run(rank.exec, toy, clock);
+    rank.exec.runtime->synchronize(rank.exec.stream);
+    const bool has_backward = schedule.ops[me].back().kind != PipelineOpKind::kForward;
+    EXPECT_EQ(toy.done(), has_backward ? schedule.chunks * schedule.micro_batches : 0);
+  }
+  EXPECT_GE(clock.take_seconds(), 0);
+  EXPECT_EQ(clock.take_seconds(), 0);
+}
+
+void run_on_host(const PipelineSchedule& schedule) {
+  SCOPED_TRACE(shape_of(schedule));
   const StageTraffic traffic = plan_traffic(schedule);
   run_local_ranks(schedule.ranks, {.timeout_ms = 20'000}, [&](Communicator& comm) {
-    PipelineLinks links(comm, schedule);
-    Arena arena("buffers", 1 << 20);
-    std::vector<Tensor> buffers;
-    for (int i = 0; i < traffic.buffers[static_cast<std::size_t>(comm.rank())]; ++i)
-      buffers.push_back(arena.allocate("buffer", MemoryCategory::kTransfers, DType::kF32, {kMostTokens, kWidth}));
-    PipelineExecutor executor(schedule, traffic, links, buffers);
-    WaitClock clock(host_runtime(), {});
-    for (int step = 0; step < 3; ++step) {
-      Toy toy(schedule, comm.rank());
-      executor.run(Exec{}, toy, clock);
-      const bool has_backward =
-          schedule.ops[static_cast<std::size_t>(comm.rank())].back().kind != PipelineOpKind::kForward;
-      EXPECT_EQ(toy.done(), has_backward ? schedule.chunks * schedule.micro_batches : 0);
-    }
-    EXPECT_GE(clock.take_seconds(), 0);
-    EXPECT_EQ(clock.take_seconds(), 0);
+    run_toy({comm, Exec{}, [](const std::function<void()>& work) { work(); }}, schedule, traffic);
   });
 }
 
+// Receives wait in the devices' queues long before their messages are sent.
+void run_on_devices(const PipelineSchedule& schedule) {
+  SCOPED_TRACE(shape_of(schedule));
+  const StageTraffic traffic = plan_traffic(schedule);
+  Fleet fleet(schedule.ranks);
+  const std::string message = fleet.run(20'000, [&](const DeviceRank& rank) {
+    const auto give = [&](std::function<void()> work) {
+      static_cast<LazyDevice&>(rank.runtime).enqueue(rank.compute, [work = std::move(work)] {
+        work();
+        return true;
+      });
+    };
+    const Exec exec{.device = Device::kCuda, .runtime = &rank.runtime, .stream = rank.compute};
+    run_toy({rank.comm, exec, give}, schedule, traffic);
+  });
+  EXPECT_EQ(message, "");
+  EXPECT_EQ(fleet.board.num_aborted, 0);
+}
+
 TEST(PipelineExecutor, HandsEachMicroBatchFromStageToStageAndBack) {
-  testing::for_each_schedule({.ranks = {1, 2, 3, 4}, .micro_batches = {1, 2, 4, 8, 12}, .chunks = {1, 2, 3}}, run_toy);
+  testing::for_each_schedule({.ranks = {1, 2, 3, 4}, .micro_batches = {1, 2, 4, 8, 12}, .chunks = {1, 2, 3}},
+                             run_on_host);
+}
+
+TEST(PipelineExecutor, HandsThemOnOverNccl) {
+  testing::for_each_schedule({.ranks = {1, 3, 4}, .micro_batches = {4}, .chunks = {1, 2}}, run_on_devices);
 }
 
 TEST(PipelineExecutor, RunsForwardsAlone) {
@@ -131,7 +187,8 @@ TEST(PipelineExecutor, RunsForwardsAlone) {
                                     .chunks = chunks,
                                     .stage_of = stages_in(StageOrder::kLooped, ranks, chunks)};
       const PipelineSchedule schedule = forwards_alone(stages, 5);
-      run_toy(schedule);
+      run_on_host(schedule);
+      run_on_devices(schedule);
       for (const int buffers : plan_traffic(schedule).buffers) EXPECT_LE(buffers, 8);
     }
 }

@@ -266,7 +266,32 @@ std::unique_ptr<Communicator> NcclCommunicator::split(int color, int key) {
 std::unique_ptr<Communicator> NcclCommunicator::split_apart(int color, int key) {
   std::unique_ptr<Communicator> host = host_.split(color, key);
   const NcclHandle comm = split_handle(color, key);
-  return std::make_unique<NcclCommunicator>(world_, std::move(host), comm, world_->open_queue());
+  auto apart = std::make_unique<NcclCommunicator>(world_, std::move(host), comm, world_->open_queue());
+  apart->connect();
+  return apart;
+}
+
+// NCCL connects two ranks for messages in a direction when both have begun the first of them; until then it queues
+// nothing, and start() waits. A receive that is posted long before its message is sent would so hold up the host, and
+// with it what the sender waits for. Once they are connected, what a rank begins is queued at once. Groups that are
+// not apart do without: both ends of their messages stand at the same place of the program.
+void NcclCommunicator::connect() {
+  if (size() == 1) return;
+  DeviceRuntime& runtime = world_->device().runtime();
+  const auto release = [&](void* memory) { runtime.release(memory, 2 * size()); };
+  const std::unique_ptr<void, decltype(release)> memory(runtime.allocate(2 * size()), release);
+  LS_REQUIRE(kMemory, memory != nullptr, "{} refuses {} bytes of memory for ranks to meet", runtime.name(), 2 * size());
+  auto* bytes = static_cast<std::byte*>(memory.get());
+  const std::string what = fmt::format("'{} ranks connecting over NCCL'", size());
+  const auto done = world_->queue(comm_, queue_, what, [&](Stream stream) {
+    for (int peer = 0; peer < size(); ++peer) {
+      if (peer == rank()) continue;
+      world_->api().receive(bytes + peer, 1, peer, comm_, stream);
+      world_->api().send(bytes + size() + peer, 1, peer, comm_, stream);
+    }
+  });
+  done->wait();
+  world_->throw_if_aborted(what);
 }
 
 NcclHandle NcclCommunicator::split_handle(int color, int key) {

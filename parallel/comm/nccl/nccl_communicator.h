@@ -46,6 +46,8 @@ class NcclCommunicator final : public Communicator {
   // A collective: what the compute stream is given next starts once it is done.
   void run(const std::string& what, const NcclWorld::Calls& calls);
   NcclHandle split_handle(int color, int key);
+  // All pairs of ranks, both ways. Collective; waits for them.
+  void connect();
   void check(const Tensor& tensor, std::int64_t numel, std::string_view what) const;
 
   const std::shared_ptr<NcclWorld> world_;

@@ -52,7 +52,8 @@ void NcclWorld::look() {
   if (!reason.empty()) abort(reason);
 }
 
-// A deadline counts from when the device could begin.
+// A deadline counts from when the device could begin: what was queued before, and what the compute stream held then, is
+// done. Nobody need have waited yet, so that a receive whose message never comes is told even of a rank that is stuck.
 std::string NcclWorld::fault_of_pending() {
   for (auto& [stream, pending] : pending_)
     if (std::string fault = fault_of_first(pending); !fault.empty()) return fault;

@@ -19,9 +19,9 @@ namespace longspan {
 
 // Communicators of a rank queue on one stream, from the rank's one thread, in the order of the program. Ranks run the
 // same program, so no two of them can wait for each other's later work. Those that were split apart have streams of
-// their own. A thread of its own watches: when a
-// transfer takes longer than the deadline, NCCL reports a failure, or another rank has aborted, it ends all
-// communicators, which also ends what runs on the device, so that whoever waits for the device comes back.
+// their own. A thread of its own watches: when a transfer takes longer than the deadline, NCCL reports a failure, or
+// another rank has aborted, it ends all communicators, which also ends what runs on the device, so that whoever waits
+// for the device comes back.
 class NcclWorld {
  public:
   // Keeps references; host is the communicator of all ranks.
