@@ -1,5 +1,7 @@
 #include "trainer/launch/rank_device.h"
 
+#include <cstdlib>
+
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_query.h"
 #include "parallel/comm/device_ranks.h"
@@ -25,6 +27,10 @@ DeviceChoice choose_device(std::string_view wanted) {
   if (gpus.names.empty()) return {.why = fmt::format("auto: {}", gpus.why_none)};
   if (emulated) return {.why = "auto: this build emulates its GPU, for tests"};
   return {Device::kCuda, "auto: a GPU is there", static_cast<int>(gpus.names.size()), false};
+}
+
+void load_kernels_at_start() {
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
 }
 
 RankDevice::RankDevice(const DeviceChoice& choice, const RankPlace& place) {

@@ -22,6 +22,11 @@ struct DeviceChoice {
 // with the driver's reason.
 DeviceChoice choose_device(std::string_view wanted);
 
+// Has CUDA load all kernels when it starts, instead of each at its first use (CUDA_MODULE_LOADING, where nobody has set
+// it). For ranks whose GPUs hold receives long before the messages are sent: loading may wait until a GPU is idle, thus
+// for messages that are not sent before the rank goes on. To be called before anything else here.
+void load_kernels_at_start();
+
 // One a rank, and current for the thread that makes it. Outlives all that was allocated from it.
 class RankDevice {
  public:

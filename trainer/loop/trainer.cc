@@ -74,6 +74,7 @@ class Trainer {
 
 DeviceChoice checked_device(const Config& config, Communicator& world) {
   require_same(world, to_yaml(config), "config");
+  if (config.parallel.pipeline > 1 && world.backend() != "local") load_kernels_at_start();
   DeviceChoice choice = choose_device(config.run.device);
   require_same(world, std::string(name_of(choice.device)), "device that run.device: auto found");
   LS_REQUIRE(

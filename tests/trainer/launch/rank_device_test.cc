@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "kernels/cuda/device_query.h"
 
 namespace longspan {
@@ -30,6 +32,17 @@ TEST(RankDevice, WithoutAGpuCudaIsAnErrorThatSaysWhyAndAutoTheHost) {
     EXPECT_NE(std::string(error.what()).find(gpus.why_none), std::string::npos) << error.what();
     EXPECT_EQ(error.kind() == ErrorKind::kUnsupported, gpus.why_none == "built without CUDA");
   }
+}
+
+TEST(RankDevice, KernelsAreLoadedAtTheStartUnlessTheUserSaysOtherwise) {
+  constexpr const char* kVariable = "CUDA_MODULE_LOADING";
+  unsetenv(kVariable);
+  load_kernels_at_start();
+  EXPECT_STREQ(std::getenv(kVariable), "EAGER");
+  setenv(kVariable, "LAZY", 1);
+  load_kernels_at_start();
+  EXPECT_STREQ(std::getenv(kVariable), "LAZY");
+  unsetenv(kVariable);
 }
 
 TEST(RankDevice, WithAGpuRanksTakeThemInTurn) {
