@@ -7,6 +7,8 @@ from harness import SystemTest
 SCHEMES = ("ring", "striped", "zigzag", "ulysses", "all_gather", "auto")  # of any number of ranks
 ON_GPU = ("--run.device=cuda",)
 ON_HOST = ("--run.device=cpu",)
+# Schedule, data, context, zero, recompute: four ranks, two of them deep.
+PIPELINES = (("1f1b", 2, 1, 1, "full"), ("1f1b", 1, 2, 0, "selective"), ("zbv", 2, 1, 0, "none"), ("zbv", 2, 1, 1, "full"))
 
 
 def distance(curve, expected):
@@ -58,6 +60,30 @@ class Device(SystemTest):
         words = ["--ranks", 2, *ON_GPU, "--run.precision=bf16"]
         self.assertEqual(self.curve("first", *words), self.curve("second", *words))
         self.assertEqual(self.tensors_of("first", 10), self.tensors_of("second", 10))
+
+    def test_pipelines_follow_the_host_with_the_same_bits_twice(self):
+        self.options[0] = "--run.steps=3"
+        self.options += ["--data.validate_every=3", "--model.layers=4", "--data.global_batch=8"]
+        host = self.curve("host", *ON_HOST)
+        for schedule, data, context, zero, recompute in PIPELINES:
+            name = f"{schedule}-{data}-{context}-{zero}-{recompute}"
+            words = ["--ranks", 4, "--parallel.pipeline=2", f"--parallel.schedule={schedule}", f"--parallel.data={data}",
+                     f"--parallel.context={context}", f"--parallel.zero={zero}", f"--model.recompute={recompute}", *ON_GPU]
+            curve = self.curve(name, *words)
+            self.assertLess(distance(curve, host), 1e-5, name)
+            self.assertLess(distance(self.validations(name), self.validations("host")), 1e-5, name)
+            if zero:
+                self.assertEqual(self.curve(f"{name}-again", *words), curve, name)
+                self.assertEqual(self.tensors_of(f"{name}-again", 3), self.tensors_of(name, 3), name)
+
+    def test_a_pipeline_offloads_activations(self):
+        self.options = ["--run.steps=2", "--model.layers=12", "--data.global_batch=4"]
+        words = ["--ranks", 2, "--parallel.pipeline=2", "--parallel.schedule=1f1b", "--model.recompute=selective",
+                 "--run.precision=bf16", *ON_GPU]
+        here = self.curve("here", *words)
+        self.assertEqual(self.curve("away", *words, "--model.offload=activations"), here)
+        self.assertEqual(self.tensors_of("away", 2), self.tensors_of("here", 2))
+        self.assertLess(self.peak_mib("away"), self.peak_mib("here"))
 
     def test_a_checkpoint_knows_no_device(self):
         words = [*self.options[1:], "--run.steps=12", "--checkpoint.every=6", "--checkpoint.keep=0"]
