@@ -152,7 +152,7 @@ void fail_one_of_three() {
       reduction.reducer.finish();
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kAborted);
-      EXPECT_THAT(error.what(), AllOf(HasSubstr("gradients of bucket 0"), HasSubstr("tokens.h5: torn")));
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("gradients of bucket"), HasSubstr("tokens.h5: torn")));
       ++num_heard;
       throw;
     }
