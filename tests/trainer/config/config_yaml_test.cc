@@ -92,7 +92,7 @@ class RandomConfig {
   double real_within(const KeyTraits& t) {
     if (t.at_most == 1 || t.below == 1) return static_cast<double>(random_() >> 11) * 0x1p-53;
     const double low = std::max(std::isfinite(t.at_least) ? t.at_least : 0, std::isfinite(t.above) ? t.above : 0);
-    return low + real();
+    return std::isfinite(t.at_most) ? std::min(low + real(), t.at_most) : low + real();
   }
   void fill(const Key& key, Config& config) {
     const auto& choices = key.traits.choices;
