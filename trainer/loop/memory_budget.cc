@@ -59,17 +59,24 @@ std::int64_t number_in(const char* path) {
   return std::ifstream(path) >> value ? value : std::numeric_limits<std::int64_t>::max();
 }
 
-MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
-                          const std::vector<std::shared_ptr<const ContextPlan>>& plans) {
+}  // namespace
+
+AttentionNeed attention_need(const Config& config, Device device,
+                             std::span<const std::shared_ptr<const ContextPlan>> plans, int context_rank) {
+  AbsentGroup group(context_rank, plans.front()->ranks);
+  const AttentionSet attention(config.model, precision_of(config.run), device, plans, group,
+                               hop_formats(config.parallel));
+  return {plans.front()->tokens_of(context_rank), attention.workspace_bytes()};
+}
+
+MemoryBudget predict_memory(const Config& config, const HostRanks& host, int rank, const AttentionNeed& attention) {
   const ModelConfig& model = config.model;
   const DType precision = precision_of(config.run);
   const MeshPlace place = host.layout.mesh.place_of(rank);
   const std::vector<StageSpan> stages = host.layout.stages_of(place.pipeline);
-  const std::int64_t tokens = plans.front()->tokens_of(place.context);
-  AbsentGroup group(place.context, host.layout.mesh.context);
 
   MemoryBudget budget{.device = host.device,
-                      .passes = pass_bytes(config, host.layout, place.pipeline, tokens, host.device)};
+                      .passes = pass_bytes(config, host.layout, place.pipeline, attention.tokens, host.device)};
   const auto owned = owned_ranges(config, host.layout, place);
   const auto bytes_with = [&](Gradients gradients) {
     return owned ? weight_bytes(model, stages, precision, gradients, *owned)
@@ -86,12 +93,11 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
     std::int64_t most = 0;  // of the stages that take turns there
     for (std::size_t c = 0; c < stages.size(); ++c)
       if (budget.passes.pool_of[c] == static_cast<int>(p))
-        most = std::max(most, offloaded_bytes(model, stages[c], precision, tokens));
+        most = std::max(most, offloaded_bytes(model, stages[c], precision, attention.tokens));
     budget.offloaded += budget.passes.pools[p].passes * most;
   }
-  budget.attention =
-      AttentionSet(model, precision, host.device, plans, group, hop_formats(config.parallel)).workspace_bytes();
-  budget.workspace = model_workspace_bytes(model, stages, host.device, precision, tokens, host.num_threads);
+  budget.attention = attention.bytes;
+  budget.workspace = model_workspace_bytes(model, stages, host.device, precision, attention.tokens, host.num_threads);
   budget.passes.workspace = budget.attention + budget.workspace;
   const bool gathers = host.layout.mesh.pipeline > 1 || owned;
   if (rank == 0 && (gathers || config.checkpoint.async || host.device != Device::kCpu))
@@ -99,15 +105,15 @@ MemoryBudget predict_rank(const Config& config, const HostRanks& host, int rank,
   return budget;
 }
 
-}  // namespace
-
 std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host) {
   const auto plans = plan_pattern(
       config.model,
       {config.parallel.context_scheme, context_site(config, host.layout.mesh, host.ranks_per_node, host.device)},
       full_documents(config.data.sequence_length, sequences_of(config.data, host.layout).most_tokens));
   std::vector<MemoryBudget> budgets;
-  for (const int rank : host.ranks) budgets.push_back(predict_rank(config, host, rank, plans));
+  for (const int rank : host.ranks)
+    budgets.push_back(predict_memory(
+        config, host, rank, attention_need(config, host.device, plans, host.layout.mesh.place_of(rank).context)));
   return budgets;
 }
 

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "parallel/context/context_plan.h"
 #include "trainer/config/config.h"
 #include "trainer/loop/pass_bytes.h"
 
@@ -46,6 +49,16 @@ struct HostRanks {
 
 // One for each of host.ranks.
 std::vector<MemoryBudget> predict_memory(const Config& config, const HostRanks& host);
+
+// What a context group's rank has of the largest micro-batch, and what its core attention needs.
+struct AttentionNeed {
+  std::int64_t tokens = 0, bytes = 0;
+};
+// plans: one an entry of model.pattern.
+AttentionNeed attention_need(const Config& config, Device device,
+                             std::span<const std::shared_ptr<const ContextPlan>> plans, int context_rank);
+// Of one rank whose attention is known; host.ranks is not looked at.
+MemoryBudget predict_memory(const Config& config, const HostRanks& host, int rank, const AttentionNeed& attention);
 std::int64_t total_bytes(const std::vector<MemoryBudget>& budgets);
 std::int64_t total_host_bytes(const std::vector<MemoryBudget>& budgets);
 

@@ -140,22 +140,6 @@ std::optional<Factors> nearest_that_fits(const Request& request, int world, cons
   fail(ErrorKind::kUsage, "{}", text);
 }
 
-// Which layers are in which stage: as given, or even by FLOPs.
-std::vector<StageSpan> cut_into_stages(const Config& config, int num_stages) {
-  std::vector<std::int64_t> begins{0};
-  if (!config.parallel.stages.empty()) {
-    for (const std::int64_t layers : config.parallel.stages) begins.push_back(begins.back() + layers);
-  } else {
-    DepthFlops flops = training_flops_by_depth(config.model, config.data.sequence_length);
-    flops.layers.back() += flops.head;
-    begins = balance_stages(flops.layers, num_stages);
-  }
-  std::vector<StageSpan> stages;
-  for (std::size_t s = 0; s + 1 < begins.size(); ++s)
-    stages.push_back({begins[s], begins[s + 1], s == 0, s + 2 == begins.size()});
-  return stages;
-}
-
 PipelineSchedule schedule_of(const Request& request, const Factors& factors) {
   if (request.file) return *request.file;
   return make_pipeline_schedule(request.config.parallel.schedule,
@@ -176,6 +160,21 @@ std::vector<StageSpan> ParallelLayout::stages_of(int pipeline_rank) const {
   for (const int stage : schedule.stage_of[static_cast<std::size_t>(pipeline_rank)])
     own.push_back(stages[static_cast<std::size_t>(stage)]);
   return own;
+}
+
+std::vector<StageSpan> cut_into_stages(const Config& config, int num_stages) {
+  std::vector<std::int64_t> begins{0};
+  if (!config.parallel.stages.empty()) {
+    for (const std::int64_t layers : config.parallel.stages) begins.push_back(begins.back() + layers);
+  } else {
+    DepthFlops flops = training_flops_by_depth(config.model, config.data.sequence_length);
+    flops.layers.back() += flops.head;
+    begins = balance_stages(flops.layers, num_stages);
+  }
+  std::vector<StageSpan> stages;
+  for (std::size_t s = 0; s + 1 < begins.size(); ++s)
+    stages.push_back({begins[s], begins[s + 1], s == 0, s + 2 == begins.size()});
+  return stages;
 }
 
 ParallelLayout resolve_layout(const Config& config, int world) {

@@ -27,6 +27,9 @@ struct ParallelLayout {
   std::vector<StageSpan> stages_of(int pipeline_rank) const;
 };
 
+// Which layers are in which of so many stages: as parallel.stages says, or even by FLOPs.
+std::vector<StageSpan> cut_into_stages(const Config& config, int num_stages);
+
 // Throws Error(kUsage) with one message that names every factor, all that is wrong with them, and a layout that would
 // fit so many ranks; Error(kData) where a schedule file cannot be read or is not right.
 ParallelLayout resolve_layout(const Config& config, int world);
