@@ -116,6 +116,16 @@ class Forecast(SystemTest):
     def seconds(self, *words):
         return float(re.search(r"^forecast +([0-9.e+-]+) s a step", self.plan(*words), re.MULTILINE)[1])
 
+    def test_a_search_ends_with_a_config_that_runs(self):
+        output = self.run_longspan("plan", "tiny.yaml", "--world", 4, "--chip", "H100", "--run.precision=bf16", "--search",
+                                   "--data.global_batch=4")
+        self.assertIn("layouts fit batch and depth", output)
+        fragment = output[output.index("# The first as a part of a config"):]
+        self.write("found.yaml", fragment + "data: {train: [\"synthetic:passkey\"], sequence_length: 96, global_batch: 4}\n")
+        self.run_longspan("train", "found.yaml", "--ranks", 4, "--run.steps=2", "--run.threads=1")
+        self.run_longspan("plan", "tiny.yaml", "--world", 4, "--chip", "H100", "--run.precision=bf16", "--search",
+                          "--memory", "0.0001", code=5)
+
     def test_measures_a_machine_and_forecasts_by_its_file(self):
         self.run_longspan(*self.MEASURE, "--out", "machine.json")
         machine = json.loads((self.home / "machine.json").read_text())

@@ -84,6 +84,10 @@ int run_plan(const PlanOptions& options, const std::vector<Override>& overrides)
       options.documents.empty() ? std::vector{config.data.sequence_length} : options.documents;
   if (!options.compare.empty()) return print_comparison(config, options, documents);
   const int threads = static_cast<int>(std::max<std::int64_t>(1, config.run.threads));
+  if (options.forecast.search) {
+    print_search(config, options.world, threads, planned_device(config), documents, options.forecast);
+    return kExitOk;
+  }
   const RunPlan run = make_run_plan(config, options.world, 0, threads, 0, planned_device(config));
   std::string why;
   const auto start = std::chrono::steady_clock::now();

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <fstream>
 
+#include "trainer/forecast/layout_search.h"
 #include "trainer/forecast/machine_file.h"
 #include "trainer/forecast/step_drawing.h"
 #include "trainer/forecast/step_forecast.h"
@@ -23,6 +25,13 @@ Machine machine_of(const ForecastOptions& options) {
     efficiency.attention_backward *= times;
   }
   return machine_of_chip(options.chip, efficiency);
+}
+
+// An eight-GPU server where nothing else is said.
+constexpr int kChipsOfANode = 8;
+int node_size(const Config& config, const ForecastOptions& options) {
+  if (config.parallel.ranks_per_node > 0) return static_cast<int>(config.parallel.ranks_per_node);
+  return options.chip.empty() ? 0 : kChipsOfANode;
 }
 
 // A rank of each place in the pipeline: the first of its replicas, which alone writes checkpoints.
@@ -60,6 +69,12 @@ void add_forecast_options(CLI::App& command, ForecastOptions& options) {
                   "With --chip: share of its operations a second that large products are taken to reach [0.6]")
       ->check(CLI::Range(0.01, 1.0))
       ->needs(chip);
+  command.add_flag("--search", options.search,
+                   "Only the best layouts of so many ranks, by forecast, and the first as a part of a config");
+  command
+      .add_option("--memory", options.memory_gib,
+                  "With --search: GiB that a rank may need; else the memory of the GPU, where that is known")
+      ->check(CLI::PositiveNumber);
   command.add_option("--timeline", options.timeline, "Draw the forecast to this file (SVG)");
   command.add_option("--trace", options.trace, "Write it for ui.perfetto.dev or chrome://tracing (JSON)");
 }
@@ -77,11 +92,32 @@ void check_forecast_options(const ForecastOptions& options) {
   needs(options.search, "--search");
 }
 
+void print_search(const Config& config, int world, int num_threads, Device device,
+                  const std::vector<std::int64_t>& documents, const ForecastOptions& options) {
+  const Machine machine = machine_of(options);
+  const double memory = options.memory_gib > 0 ? options.memory_gib * kGib : machine.memory;
+  const SearchRequest request{
+      .world = world, .place = {node_size(config, options), num_threads, device, documents}, .memory_bytes = memory};
+  const auto start = std::chrono::steady_clock::now();
+  const SearchResult result = search_layouts(config, machine, request);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  fmt::print("{} ranks, {} a node, {} a rank, searched in {:.1f} s\nby {}: {}\n\n{}", world,
+             request.place.ranks_per_node == 0 ? "all on one" : std::to_string(request.place.ranks_per_node),
+             memory > 0 ? fmt::format("at most {:.1f} GiB", memory / kGib) : std::string("any memory"), seconds,
+             machine.name, machine.source, describe(result));
+  LS_REQUIRE(
+      kMemory, !result.best.empty(),
+      "no layout of {} ranks fits; use more ranks, --memory with more, run.precision bf16, or a shorter sequence",
+      world);
+  fmt::print("\n# The first as a part of a config: in place of the keys it has, or as overrides.\n{}",
+             to_yaml(result.best.front().choice));
+}
+
 void print_forecast(const Config& config, const RunPlan& run, const std::vector<std::int64_t>& documents,
                     const ForecastOptions& options) {
   if (!options.wanted()) return;
   const Machine machine = machine_of(options);
-  StepForecaster forecaster(config, machine, {run.ranks_per_node, run.num_threads, documents});
+  StepForecaster forecaster(config, machine, {node_size(config, options), run.num_threads, run.device, documents});
   const StepForecast step = forecaster.forecast(config, run.layout);
   fmt::print("{}", describe(step, machine));
   print_memory(memory_by_place(config, run));

@@ -22,6 +22,10 @@ void add_forecast_options(CLI::App& command, ForecastOptions& options);
 // Throws Error(kUsage) where an option needs a machine and none is named.
 void check_forecast_options(const ForecastOptions& options);
 
+// The best layouts of so many ranks, and the first of them as YAML; nothing else is printed.
+void print_search(const Config& config, int world, int num_threads, Device device,
+                  const std::vector<std::int64_t>& documents, const ForecastOptions& options);
+
 // Prints the forecast and the memory of each place in the pipeline; writes what was asked for.
 void print_forecast(const Config& config, const RunPlan& run, const std::vector<std::int64_t>& documents,
                     const ForecastOptions& options);

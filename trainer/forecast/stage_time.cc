@@ -13,10 +13,11 @@ StageTimes::StageTimes(const ModelConfig& model, const Machine& machine)
       operators_(layer_operators(model)),
       carry_(carry_bytes(model, machine.precision)) {}
 
-StageTime StageTimes::of(const StageSpan& span, std::span<const AttentionTime> attention) const {
+StageTime StageTimes::of(const StageSpan& span, const ContextTime& context) const {
+  const std::vector<AttentionTime>& attention = context.layers;
   LS_CHECK(attention.size() == model_.pattern.size(), "{} attentions for a pattern of {}", attention.size(),
            model_.pattern.size());
-  const double tokens = static_cast<double>(attention.front().most_tokens);
+  const double tokens = static_cast<double>(context.tokens);
   StageTime stage{.cost = {0, 0, 0}};
   const auto operators = [&](int count) { return count * seconds_per_operator_; };
   for (std::int64_t l = span.begin; l < span.end; ++l) {

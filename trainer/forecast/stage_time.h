@@ -1,8 +1,6 @@
 // Stage time: what the passes of one micro-batch through one stage of the model take on a rank.
 #pragma once
 
-#include <span>
-
 #include "models/stage.h"
 #include "parallel/pipeline/timeline.h"
 #include "trainer/forecast/attention_time.h"
@@ -20,9 +18,8 @@ class StageTimes {
  public:
   StageTimes(const ModelConfig& model, const Machine& machine);
 
-  // attention: one an entry of model.pattern. Where layers recompute, forward is part of the backward too: of its first
-  // half, for gradients of the input need it.
-  StageTime of(const StageSpan& span, std::span<const AttentionTime> attention) const;
+  // Where layers recompute, forward is part of the backward too: of its first half, for gradients of the input need it.
+  StageTime of(const StageSpan& span, const ContextTime& context) const;
 
  private:
   ModelConfig model_;

@@ -49,13 +49,6 @@ const Link& link_after(int pipeline_rank, const MeshShape& mesh, int node, const
   return leaves(first) || leaves(last) ? machine.network : machine.node;
 }
 
-std::vector<std::int64_t> offsets_of(const std::vector<std::int64_t>& documents, std::int64_t sequences) {
-  std::vector<std::int64_t> offsets{0};
-  for (std::int64_t i = 0; i < sequences; ++i)
-    for (const std::int64_t length : documents) offsets.push_back(offsets.back() + length);
-  return offsets;
-}
-
 double wire_width(const Machine& machine) {
   return static_cast<double>(size_of(machine.precision));
 }
@@ -74,28 +67,43 @@ struct StepForecaster::Costs {
 };
 
 StepForecaster::StepForecaster(const Config& config, const Machine& machine, const ForecastPlace& place)
-    : machine_(at_own_cores(machine, place.num_threads)), place_(place), attention_(config.model, machine_) {
+    : machine_(at_own_cores(machine, place.num_threads)), place_(place), attention_(config, machine_, place.device) {
   LS_REQUIRE(kUsage, machine.precision == precision_of(config.run),
              "the machine's rates are of {}, but run.precision is {}; set it, or measure the machine with --precision",
              name_of(machine.precision), config.run.precision);
   if (place_.documents.empty()) place_.documents = {config.data.sequence_length};
 }
 
-StepForecaster::Costs StepForecaster::costs_of(const Config& config, const ParallelLayout& layout) {
+ContextPlace StepForecaster::context_place(const Config& config, const ParallelLayout& layout) const {
+  const int context = layout.mesh.context, node = ranks_of_node(place_, layout.mesh.world());
+  return {.ranks = context,
+          .ranks_per_node = node >= context ? 0 : node,
+          .scheme = context == 1 ? "ring" : config.parallel.context_scheme};
+}
+
+const ContextTime& StepForecaster::context_time(const Config& config, const ParallelLayout& layout) {
+  return attention_.of(context_place(config, layout), {place_.documents, layout.sequences_each});
+}
+
+ContextTime StepForecaster::ideal_context(const ParallelLayout& layout) const {
+  return attention_.ideal(layout.mesh.context, {place_.documents, layout.sequences_each});
+}
+
+AttentionNeed StepForecaster::attention_need(const Config& config, const ParallelLayout& layout) {
+  return attention_.need(context_place(config, layout), {place_.documents, layout.sequences_each});
+}
+
+StepForecaster::Costs StepForecaster::costs_of(const Config& config, const ParallelLayout& layout,
+                                               const ContextTime& context) const {
   const MeshShape& mesh = layout.mesh;
   const int node = ranks_of_node(place_, mesh.world());
-  const std::vector<AttentionTime>& attention =
-      attention_.of({mesh.context, std::min(node, mesh.context) == mesh.context ? 0 : node,
-                     mesh.context == 1 ? "ring" : config.parallel.context_scheme},
-                    offsets_of(place_.documents, layout.sequences_each));
   const StageTimes times(config.model, machine_);
   Costs costs;
   costs.exposed_context.resize(static_cast<std::size_t>(mesh.pipeline));
   const std::vector<StagePlace> places = places_of_stages(layout.schedule);
-  const double num_bytes =
-      static_cast<double>(attention.front().most_tokens * config.model.hidden) * wire_width(machine_);
+  const double num_bytes = static_cast<double>(context.tokens * config.model.hidden) * wire_width(machine_);
   for (std::size_t s = 0; s < layout.stages.size(); ++s) {
-    const StageTime time = times.of(layout.stages[s], attention);
+    const StageTime time = times.of(layout.stages[s], context);
     costs.pipeline.stages.push_back(time.cost);
     costs.exposed_context[static_cast<std::size_t>(places[s].rank)] +=
         time.exposed_context * static_cast<double>(layout.micro_batches);
@@ -109,18 +117,32 @@ StepForecaster::Costs StepForecaster::costs_of(const Config& config, const Paral
   return costs;
 }
 
-double StepForecaster::least_seconds(const Config& config, const ParallelLayout& layout) {
-  const Costs costs = costs_of(config, layout);
-  double most = 0;
-  for (const std::vector<int>& stages : layout.schedule.stage_of) {
-    double sum = 0;
-    for (const int stage : stages) {
-      const StageCost& cost = costs.pipeline.stages[static_cast<std::size_t>(stage)];
-      sum += cost.forward + cost.input_gradient + cost.weight_gradient;
-    }
-    most = std::max(most, sum * static_cast<double>(layout.micro_batches));
+double StepForecaster::least_seconds(const Config& config, const ParallelLayout& layout, BackwardKind backward,
+                                     const ContextTime& context) const {
+  const Costs costs = costs_of(config, layout, context);
+  const std::vector<StageCost>& stages = costs.pipeline.stages;
+  const double micro_batches = static_cast<double>(layout.micro_batches);
+  std::vector<double> way_there(stages.size() + 1), way_back(stages.size() + 1);  // through the stages above
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    way_there[s + 1] = way_there[s] + stages[s].forward;
+    way_back[s + 1] =
+        way_back[s] + stages[s].input_gradient + (backward == BackwardKind::kWhole ? stages[s].weight_gradient : 0);
   }
-  return most;
+  double least = 0, work_of_all = 0;
+  for (const std::vector<int>& own : layout.schedule.stage_of) {
+    double work = 0, weights = 0;
+    for (const int stage : own) {
+      const StageCost& cost = stages[static_cast<std::size_t>(stage)];
+      work += micro_batches * (cost.forward + cost.input_gradient + cost.weight_gradient);
+      weights += micro_batches * cost.weight_gradient;
+    }
+    const auto first = static_cast<std::size_t>(*std::min_element(own.begin(), own.end()));
+    // Weights' gradients may come while the last gradient is on its way back through the others.
+    const double held_up = backward == BackwardKind::kWhole ? work : work - weights;
+    least = std::max({least, way_there[first] + work, way_there[first] + held_up + way_back[first]});
+    work_of_all += work;
+  }
+  return costs.pipeline.at_once > 0 ? std::max(least, work_of_all / costs.pipeline.at_once) : least;
 }
 
 void StepForecaster::add_sums(const Config& config, const ParallelLayout& layout, StepForecast& step) const {
@@ -172,7 +194,7 @@ void StepForecaster::add_sums(const Config& config, const ParallelLayout& layout
 }
 
 StepForecast StepForecaster::forecast(const Config& config, const ParallelLayout& layout) {
-  Costs costs = costs_of(config, layout);
+  Costs costs = costs_of(config, layout, context_time(config, layout));
   StepForecast step;
   step.world = layout.mesh.world();
   step.peak = machine_.peak;

@@ -16,6 +16,7 @@ namespace longspan {
 struct ForecastPlace {
   int ranks_per_node = 0;  // consecutive ranks share a node; 0: all of them
   int num_threads = 1;     // of a rank
+  Device device = Device::kCpu;
   // Lengths of the documents of each sequence; empty: one of data.sequence_length.
   std::vector<std::int64_t> documents{};
 };
@@ -51,12 +52,22 @@ class StepForecaster {
 
   // Throws Error(kUnsupported) where the context scheme refuses.
   StepForecast forecast(const Config& config, const ParallelLayout& layout);
-  // Less than any step of this layout could take: what its busiest rank computes.
-  double least_seconds(const Config& config, const ParallelLayout& layout);
+
+  // No step of this layout takes less, whatever the order of its schedule's operations, of which only the stages are
+  // looked at: a rank's work, behind the first forward through the stages above its own, before the last backward
+  // through them. With kHalves weights' gradients hold nobody up. context: that of context_time or of ideal_context.
+  double least_seconds(const Config& config, const ParallelLayout& layout, BackwardKind backward,
+                       const ContextTime& context) const;
+  // What the layout's context groups take for a micro-batch; what they take at least, without a plan; and what their
+  // attention needs. Throw as above.
+  const ContextTime& context_time(const Config& config, const ParallelLayout& layout);
+  ContextTime ideal_context(const ParallelLayout& layout) const;
+  AttentionNeed attention_need(const Config& config, const ParallelLayout& layout);
 
  private:
   struct Costs;
-  Costs costs_of(const Config& config, const ParallelLayout& layout);
+  ContextPlace context_place(const Config& config, const ParallelLayout& layout) const;
+  Costs costs_of(const Config& config, const ParallelLayout& layout, const ContextTime& context) const;
   void add_sums(const Config& config, const ParallelLayout& layout, StepForecast& step) const;
 
   Machine machine_;  // at the rates of a rank that has its cores to itself

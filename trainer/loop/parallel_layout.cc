@@ -146,13 +146,6 @@ PipelineSchedule schedule_of(const Request& request, const Factors& factors) {
                                 {factors.mesh.pipeline, static_cast<int>(factors.micro_batches), factors.chunks});
 }
 
-// The more of both that a rank needs.
-std::vector<int> hand_overs_of(const StageTraffic& training, const StageTraffic& validation) {
-  std::vector<int> buffers = training.buffers;
-  for (std::size_t r = 0; r < buffers.size(); ++r) buffers[r] = std::max(buffers[r], validation.buffers[r]);
-  return buffers;
-}
-
 }  // namespace
 
 std::vector<StageSpan> ParallelLayout::stages_of(int pipeline_rank) const {
@@ -175,6 +168,13 @@ std::vector<StageSpan> cut_into_stages(const Config& config, int num_stages) {
   for (std::size_t s = 0; s + 1 < begins.size(); ++s)
     stages.push_back({begins[s], begins[s + 1], s == 0, s + 2 == begins.size()});
   return stages;
+}
+
+void plan_hand_overs(ParallelLayout& layout) {
+  layout.traffic = plan_traffic(layout.schedule);
+  layout.hand_overs = plan_traffic(forwards_alone(layout.schedule, layout.validation_group())).buffers;
+  for (std::size_t r = 0; r < layout.hand_overs.size(); ++r)
+    layout.hand_overs[r] = std::max(layout.hand_overs[r], layout.traffic.buffers[r]);
 }
 
 ParallelLayout resolve_layout(const Config& config, int world) {
@@ -210,9 +210,7 @@ ParallelLayout resolve_layout(const Config& config, int world) {
                         .stages = cut_into_stages(config, num_stages),
                         .traffic = {},
                         .hand_overs = {}};
-  layout.traffic = plan_traffic(layout.schedule);
-  layout.hand_overs =
-      hand_overs_of(layout.traffic, plan_traffic(forwards_alone(layout.schedule, layout.validation_group())));
+  plan_hand_overs(layout);
   return layout;
 }
 

@@ -10,8 +10,8 @@ namespace longspan::testing {
 namespace {
 
 // Of one rank, a document of so many tokens.
-std::vector<AttentionTime> attention_of(const ModelConfig& model, const Machine& machine, std::int64_t tokens) {
-  return AttentionTimes(model, machine).of({.ranks = 1, .scheme = "ring"}, {0, tokens});
+ContextTime attention_of(const Config& config, const Machine& machine, std::int64_t tokens) {
+  return AttentionTimes(config, machine, Device::kCpu).of({.ranks = 1, .scheme = "ring"}, {{tokens}, 1});
 }
 
 TEST(LayerTime, IsTheModelsOperationsOverTheRate) {
@@ -49,28 +49,35 @@ TEST(LayerTime, MemoryBoundOperatorsTakeTheirBytes) {
 TEST(AttentionTimes, CountsVisiblePairs) {
   const Config config = experiment();
   const Machine machine = ideal_machine(1e12);
-  const std::vector<AttentionTime> times = attention_of(config.model, machine, 100);
-  ASSERT_EQ(times.size(), 1u);
+  const ContextTime times = attention_of(config, machine, 100);
+  ASSERT_EQ(times.layers.size(), 1u);
   const double pairs = 100 * 101 / 2 * 4;  // of four heads
-  EXPECT_NEAR(times[0].forward.seconds, pairs * 4 * 64 / 1e12, 1e-18);
-  EXPECT_NEAR(times[0].backward.seconds, pairs * 10 * 64 / 1e12, 1e-18);
-  EXPECT_EQ(times[0].most_tokens, 100);
+  EXPECT_NEAR(times.layers[0].forward.seconds, pairs * 4 * 64 / 1e12, 1e-18);
+  EXPECT_NEAR(times.layers[0].backward.seconds, pairs * 10 * 64 / 1e12, 1e-18);
+  EXPECT_EQ(times.tokens, 100);
 }
 
 TEST(AttentionTimes, DocumentsAndWindowsTakeLess) {
   Config config = experiment();
   config.model.pattern = {{}, {.window = 10}};
-  AttentionTimes times(config.model, ideal_machine());
-  const auto whole = times.of({.ranks = 4, .scheme = "zigzag"}, {0, 512});
-  const auto packed = times.of({.ranks = 4, .scheme = "zigzag"}, {0, 256, 512});
-  EXPECT_LT(whole[1].forward.seconds, 0.1 * whole[0].forward.seconds);
-  EXPECT_LT(packed[0].forward.seconds, 0.52 * whole[0].forward.seconds);
-  EXPECT_EQ(whole[0].most_tokens, 128);
+  AttentionTimes times(config, ideal_machine(), Device::kCpu);
+  const auto whole = times.of({.ranks = 4, .scheme = "zigzag"}, {{512}, 1});
+  const auto packed = times.of({.ranks = 4, .scheme = "zigzag"}, {{256, 256}, 1});
+  EXPECT_LT(whole.layers[1].forward.seconds, 0.1 * whole.layers[0].forward.seconds);
+  EXPECT_LT(packed.layers[0].forward.seconds, 0.52 * whole.layers[0].forward.seconds);
+  EXPECT_EQ(whole.tokens, 128);
+  // Nothing is better than equal shares.
+  const ContextTime ideal = times.ideal(4, {{256, 256}, 1});
+  EXPECT_LE(ideal.seconds(), packed.seconds());
+  EXPECT_NEAR(ideal.seconds(), packed.seconds(), 0.02 * packed.seconds());
+  // Two sequences of one document are as one of two.
+  EXPECT_EQ(times.of({.ranks = 4, .scheme = "zigzag"}, {{256}, 2}).seconds(), packed.seconds());
+  EXPECT_EQ(times.need({.ranks = 4, .scheme = "zigzag"}, {{256}, 2}).tokens, 128);
   // A refusal is the scheme's.
   config.model.heads = config.model.kv_heads = 3;
-  AttentionTimes odd(config.model, ideal_machine());
+  AttentionTimes odd(config, ideal_machine(), Device::kCpu);
   expect_error(ErrorKind::kUnsupported, {"two_d", "3 ranks"}, [&] {
-    odd.of({.ranks = 3, .scheme = "two_d"}, {0, 512});
+    odd.of({.ranks = 3, .scheme = "two_d"}, {{512}, 1});
   });
 }
 
@@ -78,7 +85,7 @@ TEST(StageTimes, AddUpOverTheStages) {
   const Config config = experiment();
   const Machine machine = real_machine();
   const StageTimes times(config.model, machine);
-  const auto attention = attention_of(config.model, machine, 512);
+  const auto attention = attention_of(config, machine, 512);
   const StageCost whole = times.of(whole_model(config.model), attention).cost;
   StageCost sum{0, 0, 0};
   for (const StageSpan& span :
@@ -96,7 +103,7 @@ TEST(StageTimes, AddUpOverTheStages) {
 TEST(StageTimes, RecomputingTakesForwardAgainAndNoMore) {
   Config config = experiment();
   const Machine machine = real_machine();
-  const auto attention = attention_of(config.model, machine, 512);
+  const auto attention = attention_of(config, machine, 512);
   const StageSpan span{0, 4, false, false};
   const auto cost = [&](Recompute recompute, std::int64_t layers) {
     config.model.recompute = recompute;
@@ -111,7 +118,7 @@ TEST(StageTimes, RecomputingTakesForwardAgainAndNoMore) {
   EXPECT_LT(selective.input_gradient, none.input_gradient + none.forward);
   EXPECT_NEAR(half.input_gradient - none.input_gradient, (selective.input_gradient - none.input_gradient) / 2, 1e-12);
   const double attention_again = full.input_gradient - selective.input_gradient;
-  EXPECT_GT(attention_again, 4 * attention[0].forward.seconds);
+  EXPECT_GT(attention_again, 4 * attention.layers[0].forward.seconds);
   EXPECT_LT(full.input_gradient, none.input_gradient + none.forward);
 }
 

@@ -58,6 +58,12 @@ TEST(StepForecast, UniformStagesHaveThePublishedBubble) {
     const StepForecast step = forecast({.pipeline = pipeline}, machine);
     EXPECT_NEAR(step.bubble, (pipeline - 1.0) / (16 + pipeline - 1), 1e-9) << pipeline;
     EXPECT_NEAR(step.step_seconds, step.timeline.end, 1e-9 * step.step_seconds);
+    const Config config = config_of({.pipeline = pipeline});
+    StepForecaster forecaster(config, machine, {});
+    const ParallelLayout layout = resolve_layout(config, pipeline);
+    const double least =
+        forecaster.least_seconds(config, layout, BackwardKind::kWhole, forecaster.ideal_context(layout));
+    EXPECT_NEAR(least, step.timeline.end, 1e-9 * least);
   }
 }
 
@@ -88,14 +94,20 @@ TEST(StepForecast, NothingExposedIsNegativeAndNothingIsLost) {
   }
 }
 
-TEST(StepForecast, LessThanItsBusiestRankTakesNoStep) {
+TEST(StepForecast, NoStepTakesLessThanTheBound) {
   for (const Way& way : kWays) {
     const Config config = config_of(way);
     StepForecaster forecaster(config, real_machine(), {.ranks_per_node = 2});
     const ParallelLayout layout = resolve_layout(config, way.world());
-    const double least = forecaster.least_seconds(config, layout);
-    EXPECT_LE(least, forecaster.forecast(config, layout).step_seconds);
-    EXPECT_GT(least, 0);
+    const bool halves = way.schedule == "zero_bubble" || way.schedule == "zbv";
+    const BackwardKind backward = halves ? BackwardKind::kHalves : BackwardKind::kWhole;
+    const double least = forecaster.least_seconds(config, layout, backward, forecaster.context_time(config, layout));
+    const double ideal = forecaster.least_seconds(config, layout, backward, forecaster.ideal_context(layout));
+    const StepForecast step = forecaster.forecast(config, layout);
+    EXPECT_LE(ideal, least * (1 + 1e-12));
+    EXPECT_GT(ideal, 0.5 * least);
+    EXPECT_LE(least, step.timeline.end * (1 + 1e-12));
+    EXPECT_GT(least, 0.6 * step.timeline.end) << way.schedule;
   }
 }
 
