@@ -18,7 +18,7 @@ constexpr std::array<ScheduleKind, 6> kSchedules = {
     {{"1f1b", 1}, {"zero_bubble", 1}, {"zbv", 2}, {"interleaved", 2}, {"interleaved", 4}, {"interleaved", 8}}};
 
 // Tasks of a context plan, about, which has one for each two ranks and document.
-constexpr std::int64_t kMostTasks = 1 << 20;
+constexpr std::int64_t kMostTasks = 1 << 18;
 
 std::vector<std::int64_t> divisors(std::int64_t number) {
   std::vector<std::int64_t> divisors;

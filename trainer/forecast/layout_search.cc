@@ -138,12 +138,15 @@ class Search {
     if (is_slower(
             forecaster_.least_seconds(config, layout, backward_of(choice), forecaster_.context_time(config, layout))))
       return true;
-    layout.schedule = schedule_of(choice);
-    plan_hand_overs(layout);
-    const std::int64_t num_bytes = memory_.most_bytes(choice, layout, forecaster_.attention_need(config, layout));
-    if (!fits(num_bytes)) return false;
+    const PlannedSchedule& planned = planned_schedule(choice, layout);
+    layout.schedule = planned.schedule;
+    layout.hand_overs = planned.hand_overs;
+    // Time before memory: it takes less to find out.
+    FoundLayout found{choice, forecaster_.forecast(config, layout), 0};
+    if (is_slower(found.step.step_seconds)) return true;
+    found.memory_bytes = memory_.most_bytes(choice, layout, forecaster_.attention_need(config, layout));
+    if (!fits(found.memory_bytes)) return false;
     ++result_.num_forecast;
-    FoundLayout found{choice, forecaster_.forecast(config, layout), num_bytes};
     found.step.schedule = {};
     found.step.timeline = {};
     const auto place = std::upper_bound(result_.best.begin(), result_.best.end(), found, is_better);
@@ -156,18 +159,22 @@ class Search {
     ++result_.refused[fmt::format("layouts that need more than {:.1f} GiB a rank", request_.memory_bytes / kGib)];
   }
 
+  struct PlannedSchedule {
+    PipelineSchedule schedule;
+    std::vector<int> hand_overs;
+  };
   // Unproved: the planners are, over all sizes.
-  const PipelineSchedule& schedule_of(const LayoutChoice& choice) {
+  const PlannedSchedule& planned_schedule(const LayoutChoice& choice, const ParallelLayout& outline) {
     const std::tuple key{choice.schedule, choice.mesh.pipeline, choice.chunks, choice.micro_batches};
-    auto known = schedules_.find(key);
-    if (known == schedules_.end())
-      known = schedules_
-                  .emplace(key, pipeline_planner(choice.schedule)
-                                    .plan({.ranks = choice.mesh.pipeline,
-                                           .micro_batches = static_cast<int>(choice.micro_batches),
-                                           .chunks = choice.chunks}))
-                  .first;
-    return known->second;
+    const auto known = schedules_.find(key);
+    if (known != schedules_.end()) return known->second;
+    ParallelLayout layout = outline;
+    layout.schedule = pipeline_planner(choice.schedule)
+                          .plan({.ranks = choice.mesh.pipeline,
+                                 .micro_batches = static_cast<int>(choice.micro_batches),
+                                 .chunks = choice.chunks});
+    plan_hand_overs(layout);
+    return schedules_[key] = {std::move(layout.schedule), std::move(layout.hand_overs)};
   }
 
   const Config& config_;
@@ -176,7 +183,7 @@ class Search {
   LayoutMemory memory_;
   std::map<int, std::vector<std::string>> schemes_;  // by ranks of a context group
   std::map<std::tuple<std::string, int, int>, std::pair<ParallelLayout, BackwardKind>> outlines_;
-  std::map<std::tuple<std::string, int, int, std::int64_t>, PipelineSchedule> schedules_;
+  std::map<std::tuple<std::string, int, int, std::int64_t>, PlannedSchedule> schedules_;
   SearchResult result_;
 };
 
@@ -197,21 +204,22 @@ SearchResult search_layouts(const Config& config, const Machine& machine, const 
 
 std::string describe(const SearchResult& result) {
   std::string text =
-      fmt::format("{:>8} {:>5} {:>7} {:<10} {:<14} {:>6} {:<14} {:>4} | {:>9} {:>10} {:>6} {:>10} {:>8}\n", "pipeline",
-                  "data", "context", "scheme", "schedule", "micro", "recompute", "zero", "step s", "tokens/s", "idle %",
-                  "exposed ms", "GiB");
+      fmt::format("{:>8} {:>5} {:>7} {:<10} {:<14} {:>6} {:<14} {:>4} | {:>9} {:>10} {:>6} {:>6} {:>10} {:>8}\n",
+                  "pipeline", "data", "context", "scheme", "schedule", "micro", "recompute", "zero", "step s",
+                  "tokens/s", "MFU %", "idle %", "exposed ms", "GiB");
   for (const FoundLayout& found : result.best) {
     const LayoutChoice& choice = found.choice;
     const StepForecast& step = found.step;
     text += fmt::format(
-        "{:>8} {:>5} {:>7} {:<10} {:<14} {:>6} {:<14} {:>4} | {:>9.4g} {:>10.4g} {:>6.1f} {:>10.4g} {:>8.2f}\n",
+        "{:>8} {:>5} {:>7} {:<10} {:<14} {:>6} {:<14} {:>4} | {:>9.4g} {:>10.4g} {:>6} {:>6.1f} {:>10.4g} {:>8.2f}\n",
         choice.mesh.pipeline, choice.mesh.data, choice.mesh.context,
         choice.mesh.context == 1 ? "-" : choice.context_scheme,
         choice.mesh.pipeline == 1 ? "-"
         : choice.chunks == 1      ? choice.schedule
                                   : fmt::format("{} x{}", choice.schedule, choice.chunks),
         choice.micro_batches, recompute_text(choice), choice.zero, step.step_seconds, step.tokens_per_second(),
-        100 * step.bubble, 1e3 * (step.exposed_data + step.exposed_pipeline + step.exposed_context),
+        step.peak > 0 ? fmt::format("{:.1f}", 100 * step.mfu()) : "n/a", 100 * step.bubble,
+        1e3 * (step.exposed_data + step.exposed_pipeline + step.exposed_context),
         static_cast<double>(found.memory_bytes) / kGib);
   }
   text += fmt::format(
