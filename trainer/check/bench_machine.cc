@@ -92,12 +92,8 @@ class MachineBench {
     return sum[0] / world_.size();
   }
 
-  // Of one run of the body, in the mean over the ranks; each runs it again and again, for as long as the others do.
-  double seconds_of(const std::function<void()>& body) {
-    body();
-    world_.barrier();
-    const double once = 1e-3 * device_.time_ms({body})[0];
-    const int runs = std::clamp(static_cast<int>(options_.seconds / std::max(once, 1e-9)), 1, 1 << 20);
+  // The least of several rounds of so many runs, of one run in the mean over the ranks, which begin a round together.
+  double least_of_rounds(const std::function<void()>& body, int runs) {
     double least = INFINITY;
     for (int round = 0; round < kRounds; ++round) {
       world_.barrier();
@@ -107,6 +103,15 @@ class MachineBench {
       least = std::min(least, mean_of_ranks(1e-3 * ms / runs));
     }
     return least;
+  }
+
+  // Of one run of the body, in the mean over the ranks; each runs it again and again, for as long as the others do.
+  double seconds_of(const std::function<void()>& body) {
+    body();
+    world_.barrier();
+    const double once = 1e-3 * device_.time_ms({body})[0];
+    const int runs = std::clamp(static_cast<int>(options_.seconds / std::max(once, 1e-9)), 1, 1 << 20);
+    return least_of_rounds(body, runs);
   }
   double rate_of(const std::string& what, double work, std::string_view unit, const std::function<void()>& body) {
     const double rate = work / seconds_of(body);
@@ -254,15 +259,7 @@ class MachineBench {
     std::array<double, 1> once = {1e-3 * device_.time_ms({body})[0]};
     world_.all_reduce(once, ReduceOp::kMax);
     const int runs = std::clamp(static_cast<int>(options_.seconds / std::max(once[0], 1e-9)), 1, 1 << 16);
-    double least = INFINITY;
-    for (int round = 0; round < kRounds; ++round) {
-      world_.barrier();
-      const double ms = device_.time_ms({[&] {
-        for (int i = 0; i < runs; ++i) body();
-      }})[0];
-      least = std::min(least, mean_of_ranks(1e-3 * ms / runs));
-    }
-    return least;
+    return least_of_rounds(body, runs);
   }
 
   Link measure_link(std::string_view name, int distance) {

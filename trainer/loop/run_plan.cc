@@ -41,6 +41,8 @@ std::vector<std::string> what_else_would_save(const Config& config, const RunPla
     ways.push_back("model.offload activations");
   if (config.parallel.zero == 0 && plan.layout.mesh.replicas() > 1) ways.push_back("parallel.zero 1");
   if (plan.layout.schedule.name == "gpipe") ways.push_back("parallel.schedule 1f1b, which holds fewer micro-batches");
+  if (config.data.packing == "balanced" && config.data.balance_tokens > 1)
+    ways.push_back("a smaller data.balance_tokens");
   if (plan.layout.sequences_each > 1) ways.push_back("more parallel.micro_batches, each of fewer sequences");
   return ways;
 }

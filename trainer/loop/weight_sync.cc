@@ -44,8 +44,7 @@ std::optional<std::vector<FlatRange>> owned_ranges(const Config& config, const P
 
 WeightSync::WeightSync(const Exec& exec, const Config& config, const ParallelLayout& layout, Mesh& mesh, Model& model,
                        Arena& state)
-    : exec_(exec),
-      tied_clock_(*exec.runtime, exec.stream),
+    : tied_clock_(*exec.runtime, exec.stream),
       tied_unit_(kNone),
       replicas_(mesh.replicas().split_apart(0, mesh.replicas().rank())),
       reducer_(exec, *replicas_, buckets_of(config, model.stages(), mesh.shape().replicas()), model.all_gradients(),

@@ -52,7 +52,6 @@ class WeightSync final : public WeightWatch {
   static std::int64_t buffer_bytes(const Config& config, const ParallelLayout& layout, const MeshPlace& place);
 
  private:
-  const Exec& exec_;
   WaitClock tied_clock_;
   Tensor tied_;             // gradient of the copy of the embedding that another rank has too; absent: none
   std::int64_t tied_unit_;  // -1: none
